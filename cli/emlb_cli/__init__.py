@@ -1,0 +1,1 @@
+"""The commands `emlb-run` and `emlb`."""

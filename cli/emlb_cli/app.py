@@ -1,0 +1,47 @@
+"""`emlb`: the commands around a model. Each imports what it needs when it runs."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from emlb_cli import evaluate, export, info, train
+from emlb_cli.common import print_version
+
+PROGRAM = "emlb"
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+app.command("train", no_args_is_help=True)(train.command)
+app.command("evaluate", no_args_is_help=True)(evaluate.command)
+app.command("export")(export.command)
+app.command("info")(info.command)
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            help="Show the version and exit.",
+            callback=lambda asked: print_version(PROGRAM, asked),
+            is_eager=True,
+        ),
+    ] = False,
+) -> None:
+    """Train, score and export the models that emlb-run extracts with."""
+
+
+def main() -> None:
+    """The entry point of ``emlb``."""
+    app(prog_name=PROGRAM)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,93 @@
+"""What every command shares: exit codes, and errors told in one sentence."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from enum import IntEnum
+from typing import NoReturn
+
+import typer
+
+from emlb_runtime import __version__
+from emlb_runtime.errors import EmlbError
+
+
+class ExitCode(IntEnum):
+    """What the exit codes of every command mean."""
+
+    DONE = 0
+    SOME_FAILED = 1
+    UNUSABLE = 2
+    INTERRUPTED = 130
+    PIPE_CLOSED = 141
+
+
+# What a light install lacks, and the extra that brings it. Other modules that are missing
+# are a broken install or a bug of ours, and keep their traceback.
+_EXTRAS = {
+    "onnxruntime": "cpu",
+    "torch": "train",
+    "torchcrf": "train",
+    "transformers": "train",
+    "accelerate": "train",
+    "onnx": "export",
+    "optimum": "export",
+}
+
+
+@contextmanager
+def one_sentence_errors(
+    program: str, *, extra: str | None = None, if_interrupted: str = "interrupted"
+) -> Iterator[None]:
+    """Turn what a user can act on into one line on standard error and an exit code.
+
+    Args:
+        program: the name the line starts with.
+        extra: the extra that brings all this command needs; None names the one that
+            brings the missing module.
+        if_interrupted: the line for Ctrl-C.
+
+    Raises:
+        typer.Exit: in place of ``EmlbError``, ``OSError``, a missing module of an extra,
+            or Ctrl-C.
+    """
+    try:
+        yield
+    except (EmlbError, OSError) as error:
+        if isinstance(error, BrokenPipeError):
+            _leave_closed_pipe()
+        leave(program, str(error), ExitCode.UNUSABLE)
+    except ModuleNotFoundError as error:
+        module = (error.name or "").partition(".")[0]
+        if module not in _EXTRAS:
+            raise
+        brought_by = _EXTRAS[module] if extra is None or module == "onnxruntime" else extra
+        or_gpu = " (or 'emlb[gpu]' for CUDA)" if brought_by == "cpu" else ""
+        sentence = f"{module} is not installed: pip install 'emlb[{brought_by}]'{or_gpu}"
+        leave(program, sentence, ExitCode.UNUSABLE)
+    except KeyboardInterrupt:
+        leave(program, if_interrupted, ExitCode.INTERRUPTED)
+
+
+def leave(program: str, sentence: str, code: ExitCode) -> NoReturn:
+    """End the command with one line on standard error."""
+    typer.echo(f"{program}: {sentence}", err=True)
+    raise typer.Exit(code) from None
+
+
+def print_version(program: str, asked: bool) -> None:
+    """The eager ``--version`` option: print and leave."""
+    if asked:
+        typer.echo(f"{program} {__version__}")
+        raise typer.Exit
+
+
+def _leave_closed_pipe() -> NoReturn:
+    """End quietly when the reader of a pipe (``| head``) has gone."""
+    # The interpreter flushes standard output once more as it ends; give it somewhere to go.
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    raise typer.Exit(ExitCode.PIPE_CLOSED) from None

@@ -1,0 +1,1 @@
+"""EMLB: training and evaluation of joint entity and relation extraction (PyTorch)."""

@@ -1,0 +1,1 @@
+"""Corpora: what they annotate, how they are split, and how they become training windows."""

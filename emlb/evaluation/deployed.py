@@ -1,0 +1,121 @@
+"""Scoring a pipeline on annotated documents, and choosing thresholds there."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from emlb_runtime.pipeline import Pipeline
+from emlb_runtime.records import Document, Entity, Relation
+
+from .scores import Scores, score
+from .thresholds import best_thresholds
+
+FLOOR = 0.02
+"""Relations below this probability are never candidates for a threshold."""
+
+
+@dataclass(frozen=True)
+class ScoredCorpus:
+    """Annotated documents of one corpus and how to score on them.
+
+    Attributes:
+        name: of the corpus.
+        task: whose output is scored.
+        documents: with annotations.
+        types: entity and relation types that the corpus annotates.
+        tune: whether thresholds may be chosen on it.
+    """
+
+    name: str
+    task: str
+    documents: tuple[Document, ...]
+    types: Collection[str]
+    tune: bool = True
+
+
+def extract(pipeline: Pipeline, corpus: ScoredCorpus, *, gold_mentions: bool = False) -> list[Document]:
+    """What the pipeline finds, of the corpus's task alone.
+
+    Args:
+        pipeline: any backend.
+        corpus: the documents.
+        gold_mentions: relate the annotated mentions instead of the pipeline's own.
+    """
+    notes = [document.note for document in corpus.documents]
+    given = {d.note.name: d.entities for d in corpus.documents} if gold_mentions else None
+    return [_of_task(found, corpus.task) for found in pipeline.run(notes, given=given)]
+
+
+def _of_task(document: Document, task: str) -> Document:
+    return replace(
+        document,
+        entities=tuple(entity for entity in document.entities if entity.task == task),
+        relations=tuple(relation for relation in document.relations if relation.task == task),
+    )
+
+
+def score_corpus(
+    corpus: ScoredCorpus,
+    predicted: Sequence[Document],
+    *,
+    predicted_on_gold: Sequence[Document] | None = None,
+    documents: Sequence[Document] | None = None,
+) -> Scores:
+    """Scores over the types that the corpus annotates."""
+    return score(
+        documents or corpus.documents,
+        predicted,
+        predicted_on_gold=predicted_on_gold,
+        entity_types=corpus.types,
+        relation_types=corpus.types,
+    )
+
+
+def apply_thresholds(document: Document, thresholds: Mapping[str, float]) -> Document:
+    """The document without relations below their threshold (0.5 where none is given)."""
+    return replace(
+        document,
+        relations=tuple(
+            relation
+            for relation in document.relations
+            if relation.score >= thresholds.get(relation.type, 0.5)
+        ),
+    )
+
+
+RelationKey = tuple[object, ...]
+
+
+def relation_key(relation: Relation, entities: Mapping[str, Entity]) -> RelationKey:
+    """What makes two relations the same under strict matching."""
+    head, tail = entities[relation.head], entities[relation.tail]
+    return (relation.type, head.type, head.spans, tail.type, tail.spans)
+
+
+def choose_thresholds(
+    corpora: Sequence[ScoredCorpus], predicted: Sequence[Sequence[Document]]
+) -> dict[str, float]:
+    """The threshold per relation type that gives the best strict F1 over the corpora.
+
+    Args:
+        corpora: of one task; those with ``tune`` count.
+        predicted: per corpus, documents with every relation above ``FLOOR``.
+    """
+    candidates: list[tuple[str, float, bool]] = []
+    gold: Counter[str] = Counter()
+    for corpus, documents in zip(corpora, predicted, strict=True):
+        if not corpus.tune:
+            continue
+        for annotated, found in zip(corpus.documents, documents, strict=True):
+            entities = {entity.id: entity for entity in annotated.entities}
+            right = {relation_key(r, entities) for r in annotated.relations}
+            gold.update(str(key[0]) for key in right if key[0] in corpus.types)
+            mentions = {entity.id: entity for entity in found.entities}
+            candidates += [
+                (relation.type, relation.score, relation_key(relation, mentions) in right)
+                for relation in found.relations
+                if relation.type in corpus.types
+            ]
+    return best_thresholds(candidates, gold)

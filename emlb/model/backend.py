@@ -1,0 +1,68 @@
+"""The torch model as a backend of the runtime's pipeline, so that training scores what deploys."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+
+from emlb_runtime.backend import Encoded, Floats, Ints
+
+from .model import EmlbModel
+
+
+class TorchBackend:
+    """Runs an ``EmlbModel`` in evaluation mode.
+
+    Args:
+        model: the model, on whatever device it is.
+        autocast: run the encoder in bfloat16 (for quick scores during training).
+    """
+
+    def __init__(self, model: EmlbModel, *, autocast: bool = False) -> None:
+        self._model = model.eval()
+        self._autocast = autocast
+
+    @property
+    def provider(self) -> str:
+        """``torch`` and the device."""
+        return f"torch:{self._model.device.type}"
+
+    @property
+    def precision(self) -> str:
+        """``fp32``, or ``bf16`` under autocast."""
+        return "bf16" if self._autocast else "fp32"
+
+    def _context(self) -> AbstractContextManager[Any]:
+        if self._autocast:
+            return torch.autocast(self._model.device.type, dtype=torch.bfloat16)
+        return nullcontext()
+
+    @torch.inference_mode()
+    def encode(self, input_ids: Ints, attention_mask: Ints) -> Encoded:
+        """See ``emlb_runtime.backend.Backend``."""
+        with self._context():
+            output = self._model(self._tensor(input_ids), self._tensor(attention_mask))
+        return Encoded(
+            output.hidden.float().cpu().numpy(),
+            {task: scores.float().cpu().numpy() for task, scores in output.emissions.items()},
+        )
+
+    @torch.inference_mode()
+    def relate(
+        self, task: str, hidden: Floats, attention_mask: Ints, spans: Ints, pairs: Ints
+    ) -> Floats:
+        """See ``emlb_runtime.backend.Backend``."""
+        logits = self._model.relate(
+            task,
+            self._tensor(hidden),
+            self._tensor(attention_mask),
+            self._tensor(spans),
+            self._tensor(pairs),
+        )
+        result: Floats = logits.float().cpu().numpy()
+        return result
+
+    def _tensor(self, values: Any) -> torch.Tensor:
+        return torch.from_numpy(values).to(self._model.device)

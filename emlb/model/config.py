@@ -1,0 +1,77 @@
+"""The model's configuration, as transformers saves and loads it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from transformers import AutoConfig, PretrainedConfig
+
+from emlb_runtime.errors import ConfigError
+from emlb_runtime.schema import Task
+from emlb_runtime.windows import WindowConfig
+
+
+class EmlbConfig(PretrainedConfig):
+    """Encoder, tasks, windows and head sizes of an ``EmlbModel``.
+
+    Args:
+        encoder: the encoder's own configuration as a mapping with its ``model_type``.
+        tasks: ``Task.to_json`` of each task.
+        windows: ``max_pieces`` and ``overlap`` of training and deployment.
+        relation_width: H, width of the relation head.
+        relation_heads: attention heads of the bilinear attention; divides H.
+        head_dropout: dropout before each head.
+        **kwargs: what ``PretrainedConfig`` takes.
+
+    Raises:
+        ConfigError: if H is not a multiple of the heads or a window exceeds the encoder.
+    """
+
+    model_type = "emlb"
+
+    def __init__(
+        self,
+        encoder: Mapping[str, Any] | None = None,
+        tasks: Sequence[Mapping[str, Any]] = (),
+        windows: Mapping[str, int] | None = None,
+        relation_width: int = 256,
+        relation_heads: int = 4,
+        head_dropout: float = 0.1,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.encoder = dict(encoder or {})
+        self.tasks = [dict(task) for task in tasks]
+        self.windows = dict(windows or {"max_pieces": 160, "overlap": 24})
+        self.relation_width = relation_width
+        self.relation_heads = relation_heads
+        self.head_dropout = head_dropout
+        if relation_width % relation_heads:
+            raise ConfigError(
+                f"relation_width {relation_width} is not a multiple of "
+                f"relation_heads {relation_heads}"
+            )
+        longest = self.encoder.get("max_position_embeddings")
+        if longest is not None and self.window_config.max_pieces > longest:
+            raise ConfigError(
+                f"windows.max_pieces is {self.window_config.max_pieces}, but the encoder has "
+                f"{longest} positions"
+            )
+
+    @property
+    def encoder_config(self) -> PretrainedConfig:
+        """The encoder's configuration as an object of its own class."""
+        values = dict(self.encoder)
+        config: PretrainedConfig = AutoConfig.for_model(values.pop("model_type"), **values)
+        return config
+
+    @property
+    def task_list(self) -> list[Task]:
+        """The tasks as records."""
+        return [Task.from_json(task) for task in self.tasks]
+
+    @property
+    def window_config(self) -> WindowConfig:
+        """How notes are cut."""
+        return WindowConfig(**self.windows)

@@ -1,0 +1,169 @@
+"""The joint model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from transformers import AutoConfig, AutoModel, PreTrainedModel
+
+from emlb_runtime.schema import Task
+from emlb_runtime.windows import WindowConfig
+
+from .config import EmlbConfig
+from .crf import LatticeCrf
+from .relation import RelationHead
+
+
+class JointOutput(NamedTuple):
+    """What one pass of the encoder gives."""
+
+    hidden: Tensor
+    """(B, T, D)."""
+    emissions: Mapping[str, Tensor]
+    """Per task (B, T, E)."""
+
+
+class TaskHead(nn.Module):
+    """The two heads of one task.
+
+    Args:
+        task: its types.
+        config: sizes.
+        width: D.
+    """
+
+    def __init__(self, task: Task, config: EmlbConfig, width: int) -> None:
+        super().__init__()
+        self.dropout = nn.Dropout(config.head_dropout)
+        self.emission = nn.Linear(width, task.scheme.n_labels)
+        self.crf = LatticeCrf(task.scheme)
+        self.relation = RelationHead(
+            width,
+            len(task.entity_types),
+            max(1, len(task.relation_types)),
+            relation_width=config.relation_width,
+            n_heads=config.relation_heads,
+            dropout=config.head_dropout,
+        )
+
+
+class EmlbModel(PreTrainedModel):
+    """One encoder and, per task, a CRF entity head and a bilinear-attention relation head.
+
+    ``forward`` takes and gives tensors only; candidate mentions and pairs are enumerated
+    outside, so that the same graph trains and deploys.
+    """
+
+    config_class = EmlbConfig
+    base_model_prefix = "encoder"
+    _supports_sdpa = True
+
+    def __init__(self, config: EmlbConfig) -> None:
+        super().__init__(config)
+        encoder_config = config.encoder_config
+        self.encoder = AutoModel.from_config(encoder_config)
+        if getattr(self.encoder, "pooler", None) is not None:
+            self.encoder.pooler = None  # never read: not trained, saved or exported
+        width = int(encoder_config.hidden_size)
+        self.heads = nn.ModuleDict(
+            {task.name: TaskHead(task, config, width) for task in config.task_list}
+        )
+        self.post_init()
+
+    @classmethod
+    def from_base(
+        cls,
+        base: str | Path,
+        tasks: Sequence[Task],
+        *,
+        windows: WindowConfig | None = None,
+        encoder_overrides: Mapping[str, Any] | None = None,
+        **sizes: Any,
+    ) -> EmlbModel:
+        """A model with pre-trained encoder weights and fresh heads.
+
+        Args:
+            base: folder or hub id of any transformers encoder with a fast tokenizer.
+            tasks: at least one.
+            windows: how notes are cut.
+            encoder_overrides: values to change in the encoder's configuration (dropout).
+            **sizes: ``relation_width``, ``relation_heads``, ``head_dropout``.
+        """
+        encoder = AutoModel.from_pretrained(base, config=_encoder_config(base, encoder_overrides))
+        config = EmlbConfig(
+            encoder=encoder.config.to_dict(),
+            tasks=[task.to_json() for task in tasks],
+            windows=asdict(windows or WindowConfig()),
+            **sizes,
+        )
+        model = cls(config)
+        model.encoder.load_state_dict(
+            {
+                name: weight
+                for name, weight in encoder.state_dict().items()
+                if not name.startswith("pooler.")
+            }
+        )
+        return model
+
+    def _init_weights(self, module: nn.Module) -> None:
+        if isinstance(module, nn.Linear | nn.Embedding):
+            module.weight.data.normal_(mean=0.0, std=0.02)
+            if isinstance(module, nn.Linear) and module.bias is not None:
+                module.bias.data.zero_()
+        elif isinstance(module, nn.LayerNorm):
+            module.weight.data.fill_(1.0)
+            module.bias.data.zero_()
+        elif isinstance(module, LatticeCrf):
+            module.reset_parameters()
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> JointOutput:
+        """Encode windows, equations (1) to (7).
+
+        Args:
+            input_ids: (B, T) piece ids with special tokens.
+            attention_mask: (B, T), one for pieces and zero for padding.
+        """
+        encoded = self.encoder(input_ids=input_ids, attention_mask=attention_mask)
+        hidden = encoded.last_hidden_state.float()
+        return JointOutput(
+            hidden,
+            {name: head.emission(head.dropout(hidden)) for name, head in self.heads.items()},
+        )
+
+    def relate(
+        self, task: str, hidden: Tensor, attention_mask: Tensor, spans: Tensor, pairs: Tensor
+    ) -> Tensor:
+        """Relation logits (B, P, R) of one task, equation (8); see ``RelationHead``."""
+        logits: Tensor = self.heads[task].relation(hidden, attention_mask, spans, pairs)
+        return logits
+
+    def parameter_groups(
+        self, *, encoder_rate: float, head_rate: float, weight_decay: float
+    ) -> list[dict[str, Any]]:
+        """Optimiser groups: encoder and heads at their own rates; no decay on biases, norms, CRF."""
+        groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+        for name, parameter in self.named_parameters():
+            decays = parameter.ndim > 1 and ".crf." not in name and "embedding" not in name
+            groups.setdefault((name.startswith("encoder."), decays), []).append(parameter)
+        return [
+            {
+                "params": parameters,
+                "lr": encoder_rate if in_encoder else head_rate,
+                "weight_decay": weight_decay if decays else 0.0,
+            }
+            for (in_encoder, decays), parameters in sorted(groups.items(), key=lambda item: item[0])
+        ]
+
+
+def _encoder_config(base: str | Path, overrides: Mapping[str, Any] | None) -> Any:
+    config = AutoConfig.from_pretrained(base)
+    known = config.to_dict()
+    config.update({key: value for key, value in (overrides or {}).items() if key in known})
+    config.torch_dtype = torch.float32
+    return config

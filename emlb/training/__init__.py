@@ -1,0 +1,1 @@
+"""Training: configuration, candidates, the joint loss, and the run."""

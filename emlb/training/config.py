@@ -1,0 +1,229 @@
+"""The training configuration: one TOML file, validated before anything is loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from emlb_runtime.errors import ConfigError
+from emlb_runtime.schema import SELECTIONS
+from emlb_runtime.windows import WindowConfig
+
+from .settings import build, load_toml
+
+
+@dataclass(frozen=True)
+class TaskConfig:
+    """A schema to learn.
+
+    Attributes:
+        name: what outputs call it.
+        entity_types: the types, in index order; empty takes all that the corpora have.
+        relation_types: likewise.
+        min_signature: how often head and tail types must be seen under a relation for the
+            relation to be allowed between them.
+        selection: how relations are chosen among scored pairs.
+    """
+
+    name: str
+    entity_types: tuple[str, ...] = ()
+    relation_types: tuple[str, ...] = ()
+    min_signature: int = 5
+    selection: str = "threshold"
+
+    def __post_init__(self) -> None:
+        if self.selection not in SELECTIONS:
+            raise ConfigError(f"task.selection is {self.selection!r}; allowed: {SELECTIONS}")
+
+
+@dataclass(frozen=True)
+class SplitConfig:
+    """How one folder of documents is divided.
+
+    Attributes:
+        file: JSON with lists of document names, relative to the data folder; empty divides
+            at random by a seed.
+        key: where in the file the list of folds is.
+        folds: number of random folds when there is no file.
+        test: index of the fold kept for testing; -1 keeps none.
+        dev: index of the fold for development; -1 takes ``dev_share`` of what is left.
+        dev_share: share of the training documents for development when ``dev`` is -1.
+        group: keep documents named ``GROUP_k`` on one side of a random division.
+        seed: of random folds.
+    """
+
+    file: str = ""
+    key: str = ""
+    folds: int = 10
+    test: int = -1
+    dev: int = -1
+    dev_share: float = 0.05
+    group: bool = True
+    seed: int = 13
+
+
+@dataclass(frozen=True)
+class CorpusConfig:
+    """One corpus.
+
+    Attributes:
+        name: for reports; in a mixture file also the value of ``corpus`` to select.
+        task: which task it trains; may be left out if there is one.
+        format: ``brat`` (folders) or ``mixture`` (JSONL).
+        train: file or folder below the data folder.
+        dev: likewise; empty if ``split`` divides ``train``.
+        split: how to divide ``train``.
+        full: types that it annotates in full; with ``part`` empty too: all of the task's.
+        part: types that it annotates in part.
+        repeat: how often it is seen per epoch.
+        pack: join short documents into note-shaped ones.
+        relation_weight: how much its pairs count.
+        dev_limit: development documents scored during training; 0 scores all.
+        tune: whether its development documents choose thresholds.
+    """
+
+    name: str
+    train: str
+    task: str = ""
+    format: Literal["brat", "mixture"] = "brat"
+    dev: str = ""
+    split: SplitConfig | None = None
+    full: tuple[str, ...] = ()
+    part: tuple[str, ...] = ()
+    repeat: int = 1
+    pack: bool = False
+    relation_weight: float = 1.0
+    dev_limit: int = 0
+    tune: bool = True
+
+    def __post_init__(self) -> None:
+        if bool(self.dev) == (self.split is not None):
+            raise ConfigError(f"corpus {self.name}: give either dev or split, not both or neither")
+        if self.repeat < 1:
+            raise ConfigError(f"corpus {self.name}: repeat is {self.repeat}; it must be at least 1")
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Sizes of the heads and dropout.
+
+    Attributes:
+        relation_width: width of the relation head.
+        relation_heads: its attention heads.
+        head_dropout: before each head.
+        hidden_dropout: in the encoder.
+        attention_dropout: on attention weights; zero is markedly faster on a CPU.
+    """
+
+    relation_width: int = 256
+    relation_heads: int = 4
+    head_dropout: float = 0.1
+    hidden_dropout: float = 0.1
+    attention_dropout: float = 0.0
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """How to optimise.
+
+    Attributes:
+        epochs: passes over the data at most.
+        batch_size: windows per step and device.
+        gradient_accumulation: steps per update.
+        encoder_rate: peak learning rate of the encoder.
+        head_rate: peak learning rate of the heads.
+        warmup: share of updates in which the rates rise; then they fall linearly to zero.
+        weight_decay: of matrices; biases, norms, embeddings and the CRF have none.
+        max_grad_norm: gradients are clipped to it.
+        precision: ``bf16``, ``fp16`` (GPU only) or ``fp32`` arithmetic in the encoder.
+        entity_weight: w_ner of equation (11).
+        relation_weight: w_re of equation (11).
+        partial_negatives: weight of unrelated pairs under relations annotated in part.
+        predicted_from: share of updates after which relations are also trained on the
+            mentions that the entity head predicts; above 1 never.
+        max_pairs: pairs per window in training; unrelated ones above it are drawn at random.
+        patience: evaluations without a better development score before stopping; 0 never stops.
+        evaluations_per_epoch: how often the development data is scored and a checkpoint
+            written, from which a killed run resumes.
+        tensorboard: write curves for TensorBoard.
+    """
+
+    epochs: int = 10
+    batch_size: int = 16
+    gradient_accumulation: int = 1
+    encoder_rate: float = 2e-4
+    head_rate: float = 1e-3
+    warmup: float = 0.1
+    weight_decay: float = 0.01
+    max_grad_norm: float = 1.0
+    precision: Literal["bf16", "fp16", "fp32"] = "bf16"
+    entity_weight: float = 1.0
+    relation_weight: float = 1.0
+    partial_negatives: float = 0.2
+    predicted_from: float = 0.15
+    max_pairs: int = 256
+    patience: int = 0
+    evaluations_per_epoch: int = 1
+    tensorboard: bool = False
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """A whole training run.
+
+    Attributes:
+        name: of the model.
+        base: folder or hub id of the encoder, or ``package:NAME/FOLDER`` for one that an
+            installed Python package carries.
+        data: folder that corpus paths are relative to.
+        output: folder for runs; the run is a folder of the model's name in it.
+        seed: of initial weights, order and packing.
+        task: the tasks.
+        corpus: the corpora.
+        windows: how notes are cut.
+        model: sizes.
+        training: optimisation.
+        description: one line for the model card.
+    """
+
+    name: str
+    base: str
+    task: tuple[TaskConfig, ...]
+    corpus: tuple[CorpusConfig, ...]
+    data: str = "data"
+    output: str = "runs"
+    seed: int = 13
+    windows: WindowConfig = field(default_factory=WindowConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    description: str = ""
+
+    def __post_init__(self) -> None:
+        names = [task.name for task in self.task]
+        if not names or not self.corpus:
+            raise ConfigError("a run needs at least one [[task]] and one [[corpus]]")
+        for corpus in self.corpus:
+            if corpus.task not in names and not (corpus.task == "" and len(names) == 1):
+                raise ConfigError(
+                    f"corpus {corpus.name}: task is {corpus.task!r}; the run has {', '.join(names)}"
+                )
+
+    @property
+    def folder(self) -> Path:
+        """Where the run's checkpoints and model go."""
+        return Path(self.output) / self.name
+
+
+def load_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
+    """Read and validate a training configuration.
+
+    Args:
+        path: the TOML file.
+        overrides: ``section.key=value``.
+
+    Raises:
+        ConfigError: naming the setting, what was found, and what is allowed.
+    """
+    return build(RunConfig, load_toml(path, overrides))

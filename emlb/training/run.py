@@ -1,0 +1,273 @@
+"""A training run from configuration file to model folder."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from transformers import EarlyStoppingCallback, set_seed
+from transformers.trainer_utils import get_last_checkpoint
+
+from emlb_runtime.errors import ConfigError
+from emlb_runtime.records import Document
+from emlb_runtime.schema import Task
+
+from ..data.corpora import Corpus, derive_task, load_corpus
+from ..data.coverage import Coverage
+from ..data.examples import Example, ExampleSet, Supervision, make_examples
+from ..data.pack import pack
+from ..evaluation.deployed import (
+    FLOOR,
+    ScoredCorpus,
+    apply_thresholds,
+    choose_thresholds,
+    extract,
+    score_corpus,
+)
+from ..evaluation.scores import Scores
+from ..model.model import EmlbModel
+from ..model.pretrained import LoadedTokenizer, TrainedModel, load_tokenizer, make_pipeline, resolve_base
+from .config import RunConfig, load_config
+from .trainer import JointTrainer
+
+Say = Callable[[str], None]
+
+
+def _silent(line: str) -> None:
+    """Say nothing."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Everything that training needs, in memory."""
+
+    tasks: list[Task]
+    corpora: list[tuple[Corpus, Supervision]]
+    scored: list[ScoredCorpus]
+    examples: list[Example]
+    unused: dict[str, dict[str, int]]
+
+
+def train(
+    config_path: Path, *, overrides: Sequence[str] = (), fresh: bool = False, say: Say = _silent
+) -> Path:
+    """Train as a configuration says, or go on with a run that was cut off.
+
+    Args:
+        config_path: the TOML file.
+        overrides: ``section.key=value``.
+        fresh: discard what an earlier run of this name left.
+        say: receives lines for the user.
+
+    Returns:
+        The run's folder: ``model/``, ``splits.json`` and ``run.json``.
+
+    Raises:
+        ConfigError: if a setting is wrong, or the folder holds a finished or another run.
+        DataError: if a corpus cannot be read.
+    """
+    config = load_config(config_path, overrides)
+    folder = config.folder
+    checkpoint = _claim(config, fresh=fresh)
+    set_seed(config.seed)
+    base = resolve_base(config.base)
+    tokenizer = load_tokenizer(base)
+    prepared, model = prepare(config, base, tokenizer, say)
+    started = time.monotonic()
+    trainer = JointTrainer(
+        model,
+        config=config,
+        examples=ExampleSet(prepared.examples),
+        pad=tokenizer.special.pad,
+        scorer=lambda current: _development(current, tokenizer, prepared, say).metrics,
+        checkpoints=str(folder / "checkpoints"),
+        callbacks=[EarlyStoppingCallback(config.training.patience)]
+        if config.training.patience
+        else [],
+    )
+    if checkpoint:
+        say(f"going on from {checkpoint}")
+    trainer.train(resume_from_checkpoint=checkpoint)
+    final = _development(model, tokenizer, prepared, say, limited=False)
+    model.config.tasks = [
+        replace(task, thresholds=final.thresholds.get(task.name, {})).to_json()
+        for task in prepared.tasks
+    ]
+    TrainedModel(model, tokenizer).save(folder / "model")
+    _write_json(
+        folder / "run.json",
+        {
+            "config": asdict(config),
+            "development": {name: scores for name, scores in final.metrics.items()},
+            "windows": len(prepared.examples),
+            "unused": prepared.unused,
+            "steps": trainer.state.global_step,
+            "seconds": round(time.monotonic() - started),
+        },
+    )
+    return folder
+
+
+def _claim(config: RunConfig, *, fresh: bool) -> str | None:
+    """Take the run's folder; the checkpoint to go on from, if there is one.
+
+    The configuration is kept beside the checkpoints: another one must not go on with them.
+    """
+    folder, record = config.folder, json.loads(json.dumps(asdict(config)))
+    if fresh and folder.exists():
+        shutil.rmtree(folder)
+    if (folder / "run.json").exists():
+        raise ConfigError(f"{folder} holds a finished run; choose another name or use --fresh")
+    kept = folder / "config.json"
+    if kept.exists() and json.loads(kept.read_text(encoding="utf-8")) != record:
+        raise ConfigError(
+            f"{folder} holds a run with other settings; choose another name or use --fresh"
+        )
+    (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
+    _write_json(kept, record)
+    checkpoint: str | None = get_last_checkpoint(str(folder / "checkpoints"))
+    return checkpoint
+
+
+def prepare(
+    config: RunConfig, base: str, tokenizer: LoadedTokenizer, say: Say
+) -> tuple[Prepared, EmlbModel]:
+    """Read the corpora, derive the tasks, build the model and the training windows."""
+    loaded = [load_corpus(corpus, Path(config.data)) for corpus in config.corpus]
+    by_task = {
+        task.name: [c for c in loaded if (c.config.task or config.task[0].name) == task.name]
+        for task in config.task
+    }
+    tasks = [derive_task(task, by_task[task.name]) for task in config.task]
+    model = EmlbModel.from_base(
+        base,
+        tasks,
+        windows=config.windows,
+        encoder_overrides={
+            "hidden_dropout_prob": config.model.hidden_dropout,
+            "attention_probs_dropout_prob": config.model.attention_dropout,
+        },
+        relation_width=config.model.relation_width,
+        relation_heads=config.model.relation_heads,
+        head_dropout=config.model.head_dropout,
+    )
+    pipeline = make_pipeline(model, tokenizer)
+    corpora: list[tuple[Corpus, Supervision]] = []
+    examples: list[Example] = []
+    unused: dict[str, dict[str, int]] = {}
+    for task in tasks:
+        for corpus in by_task[task.name]:
+            supervision = Supervision(
+                task,
+                Coverage.of(task, corpus.config.full, corpus.config.part),
+                relation_weight=corpus.config.relation_weight,
+                partial_negatives=config.training.partial_negatives,
+            )
+            counts: Counter[str] = corpus.report.summary()
+            for repeat in range(corpus.config.repeat):
+                documents: Sequence[Document] = corpus.split.train
+                if corpus.config.pack:
+                    documents = pack(documents, seed=config.seed + repeat)
+                once = counts if repeat == 0 else Counter()
+                examples += make_examples(documents, supervision, pipeline, once)
+            corpora.append((corpus, supervision))
+            unused[corpus.config.name] = dict(counts)
+            _announce(corpus, counts, say)
+    scored = [
+        ScoredCorpus(
+            name=corpus.config.name,
+            task=supervision.task.name,
+            documents=corpus.split.dev,
+            types=supervision.coverage.annotated,
+            tune=corpus.config.tune,
+        )
+        for corpus, supervision in corpora
+    ]
+    _write_json(
+        config.folder / "splits.json",
+        {corpus.config.name: corpus.split.names() for corpus, _ in corpora},
+    )
+    say(f"{len(examples)} windows; tasks: {', '.join(task.name for task in tasks)}")
+    return Prepared(tasks, corpora, scored, examples, unused), model
+
+
+def _announce(corpus: Corpus, unused: Counter[str], say: Say) -> None:
+    split = corpus.split
+    say(
+        f"{corpus.config.name}: {len(split.train)} training, {len(split.dev)} development, "
+        f"{len(split.test)} test documents"
+    )
+    for reason, count in unused.most_common():
+        say(f"  not used: {count} × {reason}")
+
+
+@dataclass(frozen=True)
+class Development:
+    """Scores on the development documents, with thresholds chosen there."""
+
+    metrics: dict[str, float]
+    thresholds: dict[str, dict[str, float]]
+
+
+def _development(
+    model: EmlbModel,
+    tokenizer: LoadedTokenizer,
+    prepared: Prepared,
+    say: Say,
+    *,
+    limited: bool = True,
+) -> Development:
+    """Extract the development documents once, choose thresholds, score.
+
+    ``score`` is the mean over corpora of the mean of entity and relation F1.
+    """
+    floor = [
+        replace(task, thresholds=dict.fromkeys(task.relation_types, FLOOR))
+        for task in prepared.tasks
+    ]
+    pipeline = make_pipeline(model, tokenizer, tasks=floor, batch=16, autocast=limited)
+    limits = [corpus.config.dev_limit if limited else 0 for corpus, _ in prepared.corpora]
+    scored = [
+        replace(corpus, documents=corpus.documents[: limit or None])
+        for corpus, limit in zip(prepared.scored, limits, strict=True)
+    ]
+    found = [extract(pipeline, corpus) for corpus in scored]
+    thresholds: dict[str, dict[str, float]] = {}
+    for task in prepared.tasks:
+        mine = [i for i, corpus in enumerate(scored) if corpus.task == task.name]
+        thresholds[task.name] = choose_thresholds(
+            [scored[i] for i in mine], [found[i] for i in mine]
+        )
+    metrics: dict[str, float] = {}
+    parts = []
+    for corpus, documents in zip(scored, found, strict=True):
+        kept = [apply_thresholds(document, thresholds[corpus.task]) for document in documents]
+        scores = score_corpus(corpus, kept)
+        metrics |= _flat(corpus.name, scores)
+        f1 = [scores.entities.strict.micro.f1]
+        if any(document.relations for document in corpus.documents):
+            f1.append(scores.relations.strict.micro.f1)
+        parts.append(sum(f1) / len(f1))
+    metrics["score"] = sum(parts) / len(parts)
+    say("  ".join(f"{name} {100 * value:.1f}" for name, value in metrics.items()))
+    return Development(metrics, thresholds)
+
+
+def _flat(name: str, scores: Scores) -> dict[str, float]:
+    entities, relations = scores.entities.strict.micro, scores.relations.strict.micro
+    return {
+        f"{name}_entities": entities.f1,
+        f"{name}_relations": relations.f1,
+        f"{name}_relation_recall": relations.recall,
+    }
+
+
+def _write_json(path: Path, values: Any) -> None:
+    text = json.dumps(values, indent=1, ensure_ascii=False)
+    path.write_text(text + "\n", encoding="utf-8")

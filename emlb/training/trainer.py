@@ -1,0 +1,130 @@
+"""The transformers ``Trainer`` with the joint loss and the deployed decoder's scores."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from transformers import Trainer, TrainingArguments
+
+from ..data.examples import ExampleSet
+from ..model.model import EmlbModel
+from .config import RunConfig, TrainingConfig
+from .loss import JointLoss, collate
+
+
+class JointTrainer(Trainer):
+    """Trains an ``EmlbModel``; evaluation extracts and scores as deployed.
+
+    Args:
+        model: the network.
+        config: the run.
+        examples: training windows.
+        pad: id of the padding token.
+        scorer: development scores of the model, with ``score`` the one to maximise.
+        checkpoints: folder for checkpoints.
+        **kwargs: for ``Trainer`` (callbacks).
+    """
+
+    def __init__(
+        self,
+        model: EmlbModel,
+        *,
+        config: RunConfig,
+        examples: ExampleSet,
+        pad: int,
+        scorer: Callable[[EmlbModel], dict[str, float]],
+        checkpoints: str,
+        **kwargs: Any,
+    ) -> None:
+        self._config = config.training
+        self._scorer = scorer
+        self._loss = JointLoss(model, max_pairs=config.training.max_pairs, seed=config.seed)
+        super().__init__(
+            model=model,
+            args=_arguments(config, checkpoints, n_examples=len(examples)),
+            train_dataset=examples,
+            eval_dataset=examples,  # only its presence is asked for: ``evaluate`` is our own
+            data_collator=lambda items: collate(items, pad=pad),
+            **kwargs,
+        )
+
+    def create_optimizer(self) -> torch.optim.Optimizer:
+        """AdamW with separate rates for encoder and heads."""
+        if self.optimizer is None:
+            groups = self.model.parameter_groups(
+                encoder_rate=self._config.encoder_rate,
+                head_rate=self._config.head_rate,
+                weight_decay=self._config.weight_decay,
+            )
+            self.optimizer = torch.optim.AdamW(groups, fused=True)
+        return self.optimizer
+
+    def compute_loss(
+        self,
+        model: torch.nn.Module,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: Any = None,
+    ) -> Any:
+        """Equation (11) on a batch of ``collate``."""
+        mask = inputs["attention_mask"]
+        output = model(input_ids=inputs["input_ids"], attention_mask=mask)
+        done = self.state.global_step / max(1, self.state.max_steps)
+        with torch.autocast(mask.device.type, enabled=False):  # the CRF needs single precision
+            losses = self._loss(
+                output, mask, inputs["examples"], predict=done >= self._config.predicted_from
+            )
+        loss = (
+            self._config.entity_weight * losses.entity
+            + self._config.relation_weight * losses.relation
+        )
+        return (loss, output) if return_outputs else loss
+
+    def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
+        """Development scores through the deployed decoder, as ``eval_…`` metrics."""
+        model = self.accelerator.unwrap_model(self.model)
+        training = model.training
+        metrics = {f"eval_{name}": value for name, value in self._scorer(model).items()}
+        model.train(training)
+        self.log(metrics)
+        self.control = self.callback_handler.on_evaluate(
+            self.args, self.state, self.control, metrics
+        )
+        return metrics
+
+
+def _arguments(config: RunConfig, checkpoints: str, *, n_examples: int) -> TrainingArguments:
+    training: TrainingConfig = config.training
+    per_update = training.batch_size * training.gradient_accumulation
+    per_epoch = max(1, -(-n_examples // per_update))
+    interval = max(1, per_epoch // training.evaluations_per_epoch)
+    return TrainingArguments(
+        output_dir=checkpoints,
+        num_train_epochs=training.epochs,
+        per_device_train_batch_size=training.batch_size,
+        gradient_accumulation_steps=training.gradient_accumulation,
+        learning_rate=training.encoder_rate,
+        warmup_ratio=training.warmup,
+        lr_scheduler_type="linear",
+        max_grad_norm=training.max_grad_norm,
+        bf16=training.precision == "bf16",
+        fp16=training.precision == "fp16",
+        use_cpu=not torch.cuda.is_available(),
+        group_by_length=True,
+        eval_strategy="steps",
+        eval_steps=interval,
+        save_strategy="steps",
+        save_steps=interval,
+        save_total_limit=2,
+        load_best_model_at_end=True,
+        metric_for_best_model="score",
+        greater_is_better=True,
+        logging_steps=max(1, interval // 4),
+        report_to=["tensorboard"] if training.tensorboard else [],
+        remove_unused_columns=False,
+        dataloader_pin_memory=False,
+        seed=config.seed,
+        label_names=[],
+    )

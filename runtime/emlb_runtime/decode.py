@@ -1,0 +1,157 @@
+"""From scores to mentions and relations of one task in one note, window by window.
+
+A note's windows arrive in order. A window is settled once its successor has been decoded:
+then every mention in it is final and its relations can be scored. So only the last window's
+hidden states are ever kept, however long the note.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .labels import WordSpan
+from .schema import Task, enumerate_pairs, select
+from .windows import Window, deciding_window
+
+
+class Mention(NamedTuple):
+    """A mention on the note's word axis.
+
+    ``type`` is an index into the task's entity types, ``score`` a probability.
+    """
+
+    start: int
+    end: int
+    type: int
+    score: float
+
+
+class Link(NamedTuple):
+    """A scored relation between two mentions; ``type`` indexes the task's relation types."""
+
+    type: int
+    head: Mention
+    tail: Mention
+    score: float
+
+
+class Candidates(NamedTuple):
+    """The pairs that one window decides."""
+
+    mentions: list[Mention]
+    pairs: NDArray[np.int64]
+    """(P, 2) indices into ``mentions``."""
+
+
+@dataclass
+class Decoding:
+    """The state of one task over one note's windows, fed in order.
+
+    Attributes:
+        task: the task.
+        windows: all windows of the note.
+        mentions: per window decoded so far, the mentions it decided.
+        links: relations found so far.
+        resolve: whether to drop one of two overlapping mentions; off when they are given.
+    """
+
+    task: Task
+    windows: Sequence[Window]
+    mentions: list[list[Mention]] = field(default_factory=list)
+    links: list[Link] = field(default_factory=list)
+    resolve: bool = True
+
+    def add(self, spans: Sequence[tuple[WordSpan, float]]) -> None:
+        """Take the next window's mentions, on the window's own word axis, with scores."""
+        index = len(self.mentions)
+        offset = self.windows[index].start
+        near = range(max(0, index - 1), min(len(self.windows), index + 2))
+        own = []
+        for (start, end, type), score in spans:
+            start, end = start + offset, end + offset
+            if deciding_window(self.windows, start, end, near) == index:
+                own.append(Mention(start, end, type, score))
+        if index and self.resolve:
+            self.mentions[-1], own = self._settle_border(index, self.mentions[-1], own)
+        self.mentions.append(own)
+
+    def _settle_border(
+        self, index: int, before: list[Mention], after: list[Mention]
+    ) -> tuple[list[Mention], list[Mention]]:
+        """Where mentions of two neighbouring windows overlap, keep the one better in view."""
+        lost: set[Mention] = set()
+        border = self.windows[index].start
+        for early in before:
+            if early.end <= border:
+                continue
+            for late in after:
+                if late.start < early.end and early.start < late.end and late not in lost:
+                    early_view = self.windows[index - 1].context(early.start, early.end)
+                    late_view = self.windows[index].context(late.start, late.end)
+                    lost.add(early if late_view > early_view else late)
+        return (
+            [mention for mention in before if mention not in lost],
+            [mention for mention in after if mention not in lost],
+        )
+
+    def candidates(self, index: int) -> Candidates:
+        """The typed pairs that a settled window decides: both mentions are in it whole, and no
+        neighbour shows more around the two.
+        """
+        window = self.windows[index]
+        near = range(max(0, index - 1), min(len(self.windows), index + 2))
+        inside = [
+            mention
+            for neighbour in near
+            if neighbour < len(self.mentions)
+            for mention in self.mentions[neighbour]
+            if mention.start >= window.start and mention.end <= window.end
+        ]
+        pairs = enumerate_pairs(self.task, [mention.type for mention in inside])
+        if len(self.windows) == 1 or len(pairs) == 0:
+            return Candidates(inside, pairs)
+        decided = [
+            deciding_window(
+                self.windows,
+                min(inside[head].start, inside[tail].start),
+                max(inside[head].end, inside[tail].end),
+                near,
+            )
+            == index
+            for head, tail in pairs
+        ]
+        return Candidates(inside, pairs[np.array(decided, dtype=bool)])
+
+    def relate(self, candidates: Candidates, logits: NDArray[np.floating]) -> None:
+        """Take the relation logits (P, R) of a window's candidates."""
+        for pair, type, score in choose(self.task, candidates, logits):
+            head, tail = candidates.pairs[pair]
+            self.links.append(
+                Link(type, candidates.mentions[head], candidates.mentions[tail], score)
+            )
+
+
+def pair_probabilities(
+    task: Task, types: NDArray[np.int64], logits: NDArray[np.floating]
+) -> NDArray[np.float64]:
+    """Probabilities (P, R) of pairs whose (P, 2) types are given; zero where not allowed."""
+    probabilities = 0.5 * (1.0 + np.tanh(0.5 * logits.astype(np.float64)))  # sigmoid, no overflow
+    allowed = task.allowed[:, types[:, 0], types[:, 1]].T
+    return np.where(allowed, probabilities, 0.0)
+
+
+def choose(
+    task: Task, candidates: Candidates, logits: NDArray[np.floating]
+) -> list[tuple[int, int, float]]:
+    """(pair, relation type, probability) of the relations to report."""
+    types = np.array([mention.type for mention in candidates.mentions], dtype=np.int64)
+    probabilities = pair_probabilities(task, types[candidates.pairs], logits)
+    return [
+        (pair, relation, float(probabilities[pair, relation]))
+        for pair, relation in select(task, probabilities)
+    ]

@@ -1,0 +1,156 @@
+"""brat stand-off: ``NAME.txt`` with ``NAME.ann`` beside it.
+
+Offsets are code points of the text decoded as UTF-8 and otherwise untouched: a
+byte-order mark and carriage returns count. Where a file was annotated on another
+count (Windows line ends dropped, UTF-16 units), its surfaces disagree with the text;
+that is reported, never repaired.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from emlb_runtime.errors import DataError
+from emlb_runtime.records import Document, Note
+
+from ._brat_parser import BratParser, surface_of
+from .report import Report
+
+_ENTITY_ID = re.compile(r"T[0-9]{1,9}")
+
+
+def read_brat_folder(
+    folder: Path, *, require_pairs: bool = True
+) -> Iterator[tuple[Document, Report]]:
+    """Read every brat pair under a folder, sorted by name.
+
+    Args:
+        folder: searched with its subfolders for ``.txt`` and ``.ann`` files.
+        require_pairs: refuse a ``.txt`` without ``.ann`` (an unannotated note is not a
+            note without mentions); if false, pass over it.
+
+    Yields:
+        A document named by its path under the folder, without the ending and with
+        ``/`` between folders, and what its annotations could not be used for.
+
+    Raises:
+        DataError: if there is no pair, a file lacks its partner, or one is unreadable.
+    """
+    stems = {
+        suffix: {
+            path.relative_to(folder).as_posix().removesuffix(suffix)
+            for path in folder.rglob(f"*{suffix}")
+        }
+        for suffix in (".txt", ".ann")
+    }
+    lonely = [f"{stem}.ann" for stem in sorted(stems[".ann"] - stems[".txt"])]
+    if require_pairs:
+        lonely += [f"{stem}.txt" for stem in sorted(stems[".txt"] - stems[".ann"])]
+    if lonely:
+        raise DataError(
+            f"{folder}: {len(lonely)} files lack their partner, such as "
+            f"{', '.join(lonely[:3])}; brat needs NAME.txt and NAME.ann side by side "
+            "(an empty .ann says that a note has no mentions)"
+        )
+    if not stems[".ann"]:
+        raise DataError(
+            f"{folder}: no brat files found; expected NAME.txt and NAME.ann side by side "
+            "in this folder or below it"
+        )
+    for stem in sorted(stems[".ann"]):
+        yield read_brat(folder / f"{stem}.txt", name=stem)
+
+
+def read_brat(text_path: Path, *, name: str | None = None) -> tuple[Document, Report]:
+    """Read one note and the ``.ann`` file beside it.
+
+    Args:
+        text_path: the ``.txt`` file.
+        name: the note's name; the file's name without its ending if None.
+
+    Raises:
+        DataError: if either file is missing, unreadable or not UTF-8.
+    """
+    annotation_path = text_path.with_suffix(".ann")
+    return parse_brat(
+        _read_text(text_path),
+        _read_text(annotation_path),
+        name=text_path.stem if name is None else name,
+        file=str(annotation_path),
+    )
+
+
+def parse_brat(
+    text: str, annotations: str, *, name: str, file: str = ""
+) -> tuple[Document, Report]:
+    """Read annotations that are already in memory.
+
+    T lines become entities and R lines relations. An event (E) stands for its trigger
+    wherever it is an argument; each of its own roles becomes a relation from the
+    trigger, typed by the role without the number brat adds to a repeated one
+    (``Theme2``). Other lines are counted only.
+
+    Args:
+        text: the note, untouched.
+        annotations: the content of its ``.ann`` file.
+        name: the note's name.
+        file: what the problems call the annotation file.
+
+    Returns:
+        The document, in file order, and what could not be used.
+    """
+    return BratParser(Note(name, text), file or f"{name}.ann").parse(annotations)
+
+
+def format_brat(document: Document) -> str:
+    """The document as the content of an ``.ann`` file; scores have no place in brat.
+
+    Ids that brat would not take (other than ``T`` and a number) are numbered anew.
+
+    Raises:
+        DataError: if a label holds white space, or a relation names no entity.
+    """
+    entities, text = document.entities, document.note.text
+    ids = {entity.id: entity.id for entity in entities}
+    if not all(map(_ENTITY_ID.fullmatch, ids)):
+        ids = {id: f"T{number}" for number, id in enumerate(ids, start=1)}
+    lines = []
+    for entity in entities:
+        spans = ";".join(f"{start} {end}" for start, end in entity.spans)
+        label = _check_label(document, entity.type)
+        lines.append(f"{ids[entity.id]}\t{label} {spans}\t{surface_of(text, entity.spans)}\n")
+    for number, relation in enumerate(document.relations, start=1):
+        if relation.head not in ids or relation.tail not in ids:
+            raise DataError(
+                f"{document.note.name}: relation {number} names an entity that the document "
+                "lacks; drop the relation or keep both of its entities"
+            )
+        label = _check_label(document, relation.type)
+        lines.append(f"R{number}\t{label} Arg1:{ids[relation.head]} Arg2:{ids[relation.tail]}\n")
+    return "".join(lines)
+
+
+def _check_label(document: Document, label: str) -> str:
+    if not re.fullmatch(r"\S+", label):
+        raise DataError(
+            f"{document.note.name}: brat cannot hold the label {label!r}; labels need at least "
+            "one character and no white space: rename it or use the documents format"
+        )
+    return label
+
+
+def _read_text(path: Path) -> str:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from None
+    try:
+        # surrogatepass: the writer keeps a lone surrogate, and offsets must stay true.
+        return data.decode("utf-8", "surrogatepass")
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{path}: not UTF-8 at byte {error.start}; convert the file to UTF-8 and check "
+            "that the offsets still fit"
+        ) from None

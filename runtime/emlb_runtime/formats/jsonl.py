@@ -1,0 +1,173 @@
+"""JSON lines: the ``documents`` format, triples, and the training mixture.
+
+A line that is not a JSON object of the right shape ends the reading with a DataError:
+such files are written by programs, and a broken line means a broken file. A single
+entity or relation that cannot be used is reported, and the rest is read.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from emlb_runtime.errors import DataError
+from emlb_runtime.records import Document, Entity, Triple
+
+from ._values import parse_document, parse_mixture, shape_error
+from .report import Report
+
+
+def document_to_json(document: Document) -> dict[str, Any]:
+    """The document as JSON-ready values; scores rounded to four decimals.
+
+    The note's own text is left out: the mentions carry theirs.
+    """
+    value: dict[str, Any] = {
+        "note": document.note.name,
+        "entities": [
+            {"id": entity.id, **_mention_to_json(entity), "task": entity.task}
+            for entity in document.entities
+        ],
+        "relations": [
+            {
+                "type": relation.type,
+                "head": relation.head,
+                "tail": relation.tail,
+                "score": _round(relation.score),
+                "task": relation.task,
+            }
+            for relation in document.relations
+        ],
+    }
+    if document.status is not None:
+        status = document.status
+        value["status"] = {
+            "characters": status.characters,
+            "windows": status.windows,
+            "provider": status.provider,
+            "precision": status.precision,
+            "warnings": list(status.warnings),
+        }
+    return value
+
+
+def triple_to_json(note_name: str, triple: Triple) -> dict[str, Any]:
+    """A triple as JSON-ready values: a line of the ``triples`` format."""
+    return {
+        "note": note_name,
+        "head": _mention_to_json(triple.head),
+        "relation": triple.relation.type,
+        "tail": _mention_to_json(triple.tail),
+        "score": _round(triple.relation.score),
+        "task": triple.relation.task,
+    }
+
+
+def document_from_json(value: Mapping[str, Any], *, text: str | None = None) -> Document:
+    """The document that document_to_json wrote.
+
+    Args:
+        value: the parsed JSON object.
+        text: the note's text, which the format leaves out. Without it the document's
+            note is empty and its entities carry the only text there is.
+
+    Raises:
+        DataError: if any part of it cannot be used; read_documents reports instead.
+    """
+    document, report = parse_document(value, "document", 1, {} if text is None else text)
+    for problem in report.problems:
+        raise DataError(f"{problem}; write the object with document_to_json")
+    return document
+
+
+def read_documents(
+    path: Path, *, texts: Mapping[str, str] | None = None
+) -> Iterator[tuple[Document, Report]]:
+    """Read a file in the ``documents`` format, one line at a time.
+
+    Args:
+        path: the JSON-lines file. An error record reads as a document without
+            entities, and is reported.
+        texts: the notes' texts by name, to check the offsets against and to give the
+            documents; notes that it lacks stay without text.
+
+    Raises:
+        DataError: if the file is unreadable or a line is no document.
+    """
+    for number, value in _read_objects(path):
+        yield parse_document(value, str(path), number, texts or {})
+
+
+def read_mixture(
+    path: Path, *, corpora: Sequence[str] | None = None
+) -> Iterator[tuple[Document, str, Report]]:
+    """Read a training mixture: several corpora in one schema, a document per line.
+
+    A line holds ``corpus``, ``doc``, ``text``, ``entities`` (``[type, [[start, end],
+    ...]]``) and ``relations`` (``[type, head, tail]``, indices of entities).
+
+    Args:
+        path: the JSON-lines file.
+        corpora: the corpora to keep; all if None.
+
+    Yields:
+        The document, named ``corpus/doc`` because corpora share document names, with
+        entities ``T1``, ``T2``, … in the line's order; its corpus; its report.
+
+    Raises:
+        DataError: if the file is unreadable, a line is malformed, or no line is of
+            the corpora asked for.
+    """
+    found: set[str] = set()
+    for number, value in _read_objects(path):
+        corpus = value.get("corpus")
+        if not isinstance(corpus, str):
+            raise shape_error(path, number, '"corpus", "doc", "text", "entities", "relations"')
+        found.add(corpus)
+        if corpora is None or corpus in corpora:
+            document, report = parse_mixture(value, corpus, path, number)
+            yield document, corpus, report
+    if corpora is not None and not found.intersection(corpora):
+        raise DataError(
+            f"{path}: no document of {', '.join(corpora) or 'no corpus'}; "
+            f"the file holds {', '.join(sorted(found)) or 'nothing'}: choose from these"
+        )
+
+
+def _round(score: float) -> float:
+    return round(float(score), 4)
+
+
+def _mention_to_json(entity: Entity) -> dict[str, Any]:
+    value: dict[str, Any] = {
+        "type": entity.type,
+        "start": entity.start,
+        "end": entity.end,
+        "text": entity.text,
+        "score": _round(entity.score),
+    }
+    if entity.fragments:
+        value["fragments"] = [list(fragment) for fragment in entity.fragments]
+    return value
+
+
+def _read_objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The objects of a JSON-lines file with their line numbers; skips blank lines."""
+    try:
+        with path.open("rb") as lines:  # binary: only "\n" ends a line
+            for number, line in enumerate(lines, start=1):
+                if number == 1:
+                    line = line.removeprefix(b"\xef\xbb\xbf")
+                if not line.strip():
+                    continue
+                try:
+                    value = json.loads(line.decode("utf-8", "surrogatepass"))
+                except (ValueError, RecursionError):  # its message could quote the line
+                    value = None
+                if not isinstance(value, dict):
+                    raise shape_error(path, number, "the members of its format")
+                yield number, value
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from None

@@ -1,0 +1,138 @@
+"""What a reader could not use, and how much it read.
+
+Reasons are fixed sentences and ids are shown only when they look like ids, so that
+no report can carry text of a note.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from emlb_runtime.records import Document, Entity, Fragment
+
+MALFORMED = "line is not a well-formed annotation"
+REPEATED_ID = "id was used before in this document"
+ZERO_LENGTH = "span is empty or runs backwards"
+PAST_THE_END = "span goes past the end of the text"
+DISORDERED = "fragments overlap or are out of order"
+SURFACE_DIFFERS = "surface differs from the text at its offsets"
+NO_SURFACE = "surface is missing"
+NO_ARGUMENT = "relation argument is not a usable mention"
+NO_TRIGGER = "event trigger is not a usable mention"
+EVENT_TYPE_DIFFERS = "event type differs from the type of its trigger"
+LENGTH_DIFFERS = "text differs in length from its offsets"
+BAD_STATUS = "status is malformed"
+FAILED_NOTE = "note has an error record instead of a document"
+
+_ID = re.compile(r"(?:[A-Z#]?[0-9]{1,9}|\*)")
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One annotation that could not be used as it stands.
+
+    Attributes:
+        file: the annotation file, as the caller named it.
+        line: its line, from 1.
+        id: the annotation's id; empty if it has none that is safe to show.
+        reason: one of this module's fixed sentences.
+    """
+
+    file: str
+    line: int
+    id: str
+    reason: str
+
+    def __str__(self) -> str:
+        id = f" {self.id}:" if self.id else ""
+        return f"{self.file}:{self.line}:{id} {self.reason}"
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What was read from one or more documents.
+
+    Attributes:
+        counts: how many documents, usable ``entities`` and ``relations``; how many
+            ``discontinuous`` mentions and ``same_type_overlaps`` a sequence labeller
+            cannot represent; of brat also the lines of ``events``, ``attributes``,
+            ``normalisations``, ``comments`` and ``equivalences``.
+        problems: what could not be used as it stands, in file order.
+    """
+
+    counts: Mapping[str, int] = field(default_factory=dict)
+    problems: tuple[Problem, ...] = ()
+
+    def summary(self) -> Counter[str]:
+        """How often each reason occurs among the problems."""
+        return Counter(problem.reason for problem in self.problems)
+
+    def __add__(self, other: Report) -> Report:
+        return Report.merge((self, other))
+
+    @classmethod
+    def merge(cls, reports: Iterable[Report]) -> Report:
+        """One report for many documents, in the order given."""
+        counts: Counter[str] = Counter()
+        problems: list[Problem] = []
+        for report in reports:
+            counts.update(report.counts)
+            problems.extend(report.problems)
+        return cls(counts=dict(counts), problems=tuple(problems))
+
+
+def shown_id(id: object) -> str:
+    """The id if it looks like one (``T12``), else nothing: it might be note text."""
+    return id if isinstance(id, str) and _ID.fullmatch(id) else ""
+
+
+def check_spans(spans: Sequence[Fragment], length: int | None) -> str | None:
+    """Why a mention's fragments cannot be used; None if they can.
+
+    Args:
+        spans: ``[start, end)`` pairs in code points.
+        length: the length of the note; None where the text is not at hand.
+
+    Returns:
+        One of the reasons of this module.
+    """
+    last = 0
+    reason = None if spans else MALFORMED
+    for start, end in spans:
+        if start >= end:
+            return ZERO_LENGTH
+        if length is not None and end > length:
+            return PAST_THE_END
+        if start < last:
+            reason = DISORDERED
+        last = end
+    return reason
+
+
+def count_document(document: Document) -> dict[str, int]:
+    """The counts that every reader reports for a document it has read."""
+    return {
+        "documents": 1,
+        "entities": len(document.entities),
+        "relations": len(document.relations),
+        "discontinuous": sum(bool(entity.fragments) for entity in document.entities),
+        "same_type_overlaps": _count_overlaps(document.entities),
+    }
+
+
+def _count_overlaps(entities: Sequence[Entity]) -> int:
+    """Mentions that share a character with an earlier one of their type."""
+    reached: dict[str, int] = {}
+    overlapping = set()
+    fragments = sorted(
+        (*span, index) for index, entity in enumerate(entities) for span in entity.spans
+    )
+    for start, end, index in fragments:
+        type = entities[index].type
+        if start < reached.get(type, 0):
+            overlapping.add(index)
+        reached[type] = max(end, reached.get(type, 0))
+    return len(overlapping)

@@ -1,0 +1,223 @@
+"""Finding and reading plain-text notes without changing a character of them."""
+
+from __future__ import annotations
+
+import codecs
+import glob
+import os
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from emlb_runtime.errors import ConfigError
+from emlb_runtime.records import ErrorRecord, Note
+
+STDIN = "-"
+"""The input that stands for standard input, and the name of the note read from it."""
+
+DECODING_ERRORS = ("strict", "replace", "ignore", "backslashreplace")
+"""What may be done with bytes that the encoding does not know.
+
+``surrogateescape`` is left out: no tokenizer takes the characters it makes.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class NoteFile:
+    """A note that has been found but not read.
+
+    Attributes:
+        name: the note's name in every output: its path as given, with forward slashes.
+        path: where it lies; None for standard input.
+    """
+
+    name: str
+    path: Path | None
+
+
+def find_notes(inputs: Sequence[str], *, suffix: str = ".txt") -> list[NoteFile | ErrorRecord]:
+    """Find the notes that a list of files, patterns and folders stands for.
+
+    A file is taken whatever its suffix. A folder stands for the files below it that end in
+    ``suffix`` (in either case; hidden files apart), sorted by name; symbolic links are
+    followed. A pattern (``*``, ``?``, ``[…]``, ``**``) stands for what it matches, sorted,
+    unless a file of that very name exists. ``-`` is standard input. A file that several
+    inputs lead to is one note, named as it was found first.
+
+    Args:
+        inputs: what was asked for, in order.
+        suffix: the suffix a file needs when its folder was given.
+
+    Returns:
+        The notes in order, with a record in the place of every input that leads to none.
+    """
+    found: dict[str, NoteFile | ErrorRecord] = {}
+    for given in inputs:
+        for item in _expand(given, suffix):
+            found.setdefault(_identity(item), item)
+    return list(found.values())
+
+
+def read_notes(
+    files: Iterable[NoteFile | ErrorRecord], *, encoding: str = "utf-8", errors: str = "strict"
+) -> Iterator[Note | ErrorRecord]:
+    """Read notes one by one, in order, passing error records through.
+
+    Args:
+        files: what ``find_notes`` returned.
+        encoding: the encoding of every note.
+        errors: one of ``DECODING_ERRORS``.
+
+    Raises:
+        ConfigError: if the encoding is unknown; see ``check_encoding``.
+    """
+    for file in files:
+        if isinstance(file, ErrorRecord):
+            yield file
+        else:
+            yield read_note(file.path, name=file.name, encoding=encoding, errors=errors)
+
+
+def read_note(
+    path: Path | None, *, name: str, encoding: str = "utf-8", errors: str = "strict"
+) -> Note | ErrorRecord:
+    """Read one note exactly: line ends, NUL and a UTF-8 byte-order mark stay characters of it.
+
+    Args:
+        path: the note's file; None for standard input.
+        name: the note's name in every output.
+        encoding: its encoding, as Python names it.
+        errors: one of ``DECODING_ERRORS``.
+
+    Returns:
+        The note, or a record saying in one sentence why it cannot be read.
+
+    Raises:
+        ConfigError: if the encoding is unknown; see ``check_encoding``.
+    """
+    try:
+        data = _read_stdin() if path is None else path.read_bytes()
+    except OSError as error:
+        return ErrorRecord(name, _explain(error, path))
+    try:
+        return Note(name, data.decode(encoding, errors))
+    except UnicodeError as error:
+        return ErrorRecord(name, _explain_decoding(error, data, encoding))
+    except LookupError:
+        check_encoding(encoding, errors=errors)
+        raise
+
+
+def check_encoding(encoding: str, *, errors: str = "strict") -> None:
+    """Reject an encoding or a way of handling errors before any note is read.
+
+    Raises:
+        ConfigError: if Python has no such text encoding, or the handling is not allowed.
+    """
+    if errors not in DECODING_ERRORS:
+        allowed = ", ".join(DECODING_ERRORS)
+        raise ConfigError(f"unknown handling of decoding errors {errors!r}: choose from {allowed}")
+    try:
+        b" ".decode(encoding, "ignore")  # not of b"", for which Python looks nothing up
+    except (LookupError, ValueError):
+        raise ConfigError(
+            f"unknown text encoding {encoding!r}: use one that Python knows,"
+            " such as utf-8, utf-16, cp1252 or latin-1"
+        ) from None
+
+
+def _expand(given: str, suffix: str) -> Iterator[NoteFile | ErrorRecord]:
+    if given == STDIN:
+        yield NoteFile(STDIN, None)
+    elif os.path.isdir(given):
+        yield from _expand_folder(given, suffix)
+    elif os.path.lexists(given):
+        yield _note_file(given)
+    elif glob.has_magic(given):
+        matches = sorted(glob.glob(given, recursive=True))
+        if not matches:
+            yield ErrorRecord(given, "no file matches this pattern")
+        for match in matches:
+            if os.path.isdir(match):
+                yield from _expand_folder(match, suffix)
+            else:
+                yield _note_file(match)
+    else:
+        yield ErrorRecord(given, "there is no such file or folder")
+
+
+def _expand_folder(folder: str, suffix: str) -> Iterator[NoteFile | ErrorRecord]:
+    empty = True
+    for item in _walk(folder, suffix, frozenset()):
+        empty = False
+        yield item
+    if empty:
+        yield ErrorRecord(Path(folder).as_posix(), f"the folder holds no {suffix} file")
+
+
+def _walk(
+    folder: str, suffix: str, above: frozenset[tuple[int, int]]
+) -> Iterator[NoteFile | ErrorRecord]:
+    """The notes below a folder; ``above`` identifies the folders that it lies in."""
+    try:
+        status = os.stat(folder)
+        with os.scandir(folder) as listing:
+            entries = sorted(listing, key=lambda entry: entry.name)
+    except OSError as error:
+        yield ErrorRecord(Path(folder).as_posix(), _explain(error, None))
+        return
+    here = (status.st_dev, status.st_ino)
+    if here in above:  # a link that leads back up: its notes are being listed already
+        return
+    for entry in entries:
+        if entry.name.startswith("."):
+            continue
+        is_note = entry.name.lower().endswith(suffix.lower())
+        if os.path.isdir(entry.path) if entry.is_symlink() else entry.is_dir():
+            empty = True
+            for item in _walk(entry.path, suffix, above | {here}):
+                empty = False
+                yield item
+            if empty and is_note:
+                yield _note_file(entry.path)  # reading it will say that it is a folder
+        elif is_note and (entry.is_symlink() or entry.is_file()):
+            yield _note_file(entry.path)
+        elif is_note:  # a pipe nobody asked for by name could block for ever
+            yield ErrorRecord(Path(entry.path).as_posix(), "it is not a regular file")
+
+
+def _note_file(path: str) -> NoteFile:
+    name = Path(path).as_posix()
+    return NoteFile("./-" if name == STDIN else name, Path(path))
+
+
+def _identity(item: NoteFile | ErrorRecord) -> str:
+    """What two inputs that lead to the same note have in common."""
+    if isinstance(item, NoteFile) and item.path is None:
+        return STDIN
+    return os.path.abspath(item.note if isinstance(item, ErrorRecord) else str(item.path))
+
+
+def _read_stdin() -> bytes:
+    if sys.stdin is None:
+        raise OSError("standard input is closed")
+    return sys.stdin.buffer.read()
+
+
+def _explain(error: OSError, path: Path | None) -> str:
+    if isinstance(error, FileNotFoundError):
+        return "the file does not exist, or vanished before it was read"
+    if isinstance(error, IsADirectoryError) or (path is not None and path.is_dir()):
+        return "it is a folder, not a note"
+    if isinstance(error, PermissionError):
+        return "there is no permission to read it"
+    return f"it cannot be read: {error.strerror or error}"
+
+
+def _explain_decoding(error: UnicodeError, data: bytes, encoding: str) -> str:
+    """Where decoding failed and what to try; never the codec's own words, which quote bytes."""
+    where = f" at byte {error.start}" if isinstance(error, UnicodeDecodeError) else ""
+    marked = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    better = "--encoding utf-16" if marked else "--encoding with the note's encoding"
+    return f"it is not valid {encoding}{where}: try {better}, or --errors replace"

@@ -1,0 +1,357 @@
+"""Notes to documents on one backend: tokenise, cut, encode, decode, relate, merge.
+
+Windows are encoded in segments, so that a note of any length needs the memory of one
+segment. On a CPU each window runs alone and at its own length: no padding is computed, and
+no window's result can depend on what runs beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .backend import Backend, Encoded
+from .crf import Crf
+from .decode import Candidates, Decoding, Mention
+from .labels import WordSpan
+from .records import Document, Entity, Note, Relation, Status
+from .schema import Task
+from .tokens import Tokens, tokenise
+from .windows import Window, WindowConfig, cut_windows
+
+SEGMENT = 64
+"""Windows encoded before they are decoded together."""
+
+
+@dataclass(frozen=True)
+class Special:
+    """Ids of the tokens that frame a window and fill up a batch."""
+
+    cls: int
+    sep: int
+    pad: int
+
+
+@dataclass(frozen=True)
+class Head:
+    """A task and its CRF."""
+
+    task: Task
+    crf: Crf
+
+
+class Job(NamedTuple):
+    """One window of one note on its way through the network."""
+
+    state: NoteState
+    index: int
+    ids: NDArray[np.int64]
+    """(T,) pieces with special tokens."""
+    pieces: NDArray[np.int64]
+    """(W + 1,) where in ``ids`` each of the window's words begins, and where the last ends."""
+
+
+class NoteState:
+    """A note's tokens, windows, and the decoding of each task."""
+
+    def __init__(
+        self, note: Note, tokens: Tokens, windows: Sequence[Window], tasks: Sequence[Task]
+    ) -> None:
+        self.note = note
+        self.tokens = tokens
+        self.windows = windows
+        self.decodings = [Decoding(task, windows) for task in tasks]
+        self.waiting: dict[int, tuple[Job, Encoded]] = {}
+
+
+Given = Mapping[str, Sequence[Entity]]
+"""Per note name, mentions to relate instead of those the network finds."""
+
+
+class Pipeline:
+    """The stages from notes to documents.
+
+    Args:
+        backend: runs the network.
+        tokenizer: a ``tokenizers.Tokenizer`` without truncation and padding.
+        special: its special tokens.
+        heads: the tasks, in output order.
+        windows: how notes are cut.
+        min_score: entities and relations below it are left out.
+        batch: windows per run of the network.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        tokenizer: Any,
+        special: Special,
+        heads: Sequence[Head],
+        *,
+        windows: WindowConfig,
+        min_score: float = 0.0,
+        batch: int = 1,
+    ) -> None:
+        self.backend = backend
+        self.heads = tuple(heads)
+        self._tokenizer = tokenizer
+        self._special = special
+        self._windows = windows
+        self._min_score = min_score
+        self._batch = batch
+
+    def run(
+        self,
+        notes: Sequence[Note],
+        *,
+        given: Given | None = None,
+        executor: Executor | None = None,
+    ) -> list[Document]:
+        """Extract notes, in order.
+
+        Args:
+            notes: any number of notes of any length.
+            given: mentions to use instead of the network's; names must be unique then.
+            executor: threads to spread the runs of the network over.
+        """
+        mapped: Callable[..., Iterable[Any]] = executor.map if executor else map
+        states = [self.prepare(note) for note in notes]
+        if given is not None:
+            for state in states:
+                for decoding in state.decodings:
+                    decoding.resolve = False
+        jobs = [
+            Job(state, index, *self.window_pieces(state, index))
+            for state in states
+            for index in range(len(state.windows))
+        ]
+        for first in range(0, len(jobs), SEGMENT):
+            segment = jobs[first : first + SEGMENT]
+            self._decode(segment, self._encode(segment, mapped), given)
+            self._relate({id(job.state): job.state for job in segment}.values(), mapped)
+        return [self._document(state) for state in states]
+
+    def prepare(self, note: Note) -> NoteState:
+        """Tokenise a note and cut it."""
+        tokens = tokenise(self._tokenizer, note.text)
+        return NoteState(
+            note, tokens, cut_windows(tokens, self._windows), [head.task for head in self.heads]
+        )
+
+    def window_pieces(
+        self, state: NoteState, index: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """A window's piece ids (T,) in its special tokens, and where its words begin (W + 1,)."""
+        window, first = state.windows[index], state.tokens.first_piece
+        begin, end = first[window.start], first[window.end]
+        ids = np.empty(end - begin + 2, dtype=np.int64)
+        ids[0], ids[-1] = self._special.cls, self._special.sep
+        ids[1:-1] = state.tokens.ids[begin:end]
+        return ids, first[window.start : window.end + 1] - begin + 1
+
+    def inputs(self, jobs: Sequence[Job]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Piece ids and attention mask (B, T), padded to the longest."""
+        longest = max(len(job.ids) for job in jobs)
+        ids = np.full((len(jobs), longest), self._special.pad, dtype=np.int64)
+        mask = np.zeros((len(jobs), longest), dtype=np.int64)
+        for row, job in enumerate(jobs):
+            ids[row, : len(job.ids)] = job.ids
+            mask[row, : len(job.ids)] = 1
+        return ids, mask
+
+    def _encode(
+        self, jobs: Sequence[Job], mapped: Callable[..., Iterable[Encoded]]
+    ) -> list[Encoded]:
+        """One result per job, cut to the job's own length."""
+        order = sorted(range(len(jobs)), key=lambda index: -len(jobs[index].ids))
+        batches = [
+            order[first : first + self._batch] for first in range(0, len(order), self._batch)
+        ]
+        results: list[Encoded | None] = [None] * len(jobs)
+        outputs = mapped(
+            lambda batch: self.backend.encode(*self.inputs([jobs[i] for i in batch])), batches
+        )
+        for batch, output in zip(batches, outputs, strict=True):
+            for row, index in enumerate(batch):
+                length = len(jobs[index].ids)
+                results[index] = Encoded(
+                    output.hidden[row, :length],
+                    {task: scores[row, :length] for task, scores in output.emissions.items()},
+                )
+        return [result for result in results if result is not None]
+
+    def _decode(
+        self, jobs: Sequence[Job], encoded: Sequence[Encoded], given: Given | None
+    ) -> None:
+        """Feed each window's mentions to its note's decodings."""
+        for position, head in enumerate(self.heads):
+            found = (
+                [_given_spans(job, head.task, given[job.state.note.name]) for job in jobs]
+                if given is not None
+                else _mentions(head, jobs, encoded)
+            )
+            for job, spans in zip(jobs, found, strict=True):
+                job.state.decodings[position].add(spans)
+        for job, result in zip(jobs, encoded, strict=True):
+            job.state.waiting[job.index] = (job, result)
+
+    def _relate(
+        self, states: Iterable[NoteState], mapped: Callable[..., Iterable[Any]]
+    ) -> None:
+        """Score the pairs of every settled window and let its hidden states go."""
+        work = [
+            (position, job, result, candidates)
+            for state in states
+            for job, result in _settled(state)
+            for position in range(len(self.heads))
+            if len((candidates := state.decodings[position].candidates(job.index)).pairs)
+        ]
+        outputs = mapped(lambda item: self._pair_logits(*item), work)
+        for (position, job, _, candidates), logits in zip(work, outputs, strict=True):
+            job.state.decodings[position].relate(candidates, logits)
+
+    def _pair_logits(
+        self, position: int, job: Job, result: Encoded, candidates: Candidates
+    ) -> NDArray[np.floating]:
+        offset = job.state.windows[job.index].start
+        spans = np.array(
+            [
+                (job.pieces[m.start - offset], job.pieces[m.end - offset], m.type)
+                for m in candidates.mentions
+            ],
+            dtype=np.int64,
+        )
+        mask = np.ones((1, len(job.ids)), dtype=np.int64)
+        logits = self.backend.relate(
+            self.heads[position].task.name,
+            result.hidden[None],
+            mask,
+            spans[None],
+            candidates.pairs[None],
+        )
+        return logits[0]
+
+    def _document(self, state: NoteState) -> Document:
+        entities: list[Entity] = []
+        relations: list[Relation] = []
+        for decoding in state.decodings:
+            self._collect(state, decoding, entities, relations)
+        status = Status(
+            characters=len(state.note.text),
+            windows=len(state.windows),
+            provider=self.backend.provider,
+            precision=self.backend.precision,
+            warnings=_warnings(state),
+        )
+        return Document(state.note, tuple(entities), tuple(relations), status)
+
+    def _collect(
+        self,
+        state: NoteState,
+        decoding: Decoding,
+        entities: list[Entity],
+        relations: list[Relation],
+    ) -> None:
+        """Append a task's mentions and links as records, ids going on from those there."""
+        task, tokens, text = decoding.task, state.tokens, state.note.text
+        ids: dict[Mention, str] = {}
+        for mention in sorted({m for window in decoding.mentions for m in window}):
+            if mention.score < self._min_score:
+                continue
+            start, end = int(tokens.start[mention.start]), int(tokens.end[mention.end - 1])
+            ids[mention] = f"T{len(entities) + 1}"
+            entities.append(
+                Entity(
+                    id=ids[mention],
+                    type=task.entity_types[mention.type],
+                    start=start,
+                    end=end,
+                    text=text[start:end],
+                    score=mention.score,
+                    task=task.name,
+                )
+            )
+        for link in sorted(decoding.links, key=lambda link: (link.head, link.tail, link.type)):
+            if link.score >= self._min_score and link.head in ids and link.tail in ids:
+                relations.append(
+                    Relation(
+                        type=task.relation_types[link.type],
+                        head=ids[link.head],
+                        tail=ids[link.tail],
+                        score=link.score,
+                        task=task.name,
+                    )
+                )
+
+
+def _mentions(
+    head: Head, jobs: Sequence[Job], encoded: Sequence[Encoded]
+) -> list[list[tuple[WordSpan, float]]]:
+    """Viterbi over all windows at once; the forward–backward pass only where it found something."""
+    lengths = [len(job.pieces) - 1 for job in jobs]
+    words = [
+        result.emissions[head.task.name][job.pieces[:-1]]
+        for job, result in zip(jobs, encoded, strict=True)
+    ]
+    padded = np.zeros((len(jobs), max(lengths), head.task.scheme.n_labels), dtype=np.float32)
+    for row, scores in enumerate(words):
+        padded[row, : len(scores)] = scores
+    paths = head.crf.viterbi(padded, lengths)
+    spans = [head.task.scheme.decode(path) for path in paths]
+    busy = [row for row, here in enumerate(spans) if here]
+    found: list[list[tuple[WordSpan, float]]] = [[] for _ in jobs]
+    if busy:
+        lattices = head.crf.lattices(padded[busy], [lengths[row] for row in busy])
+        for row, lattice in zip(busy, lattices, strict=True):
+            found[row] = [(span, lattice.span_probability(span)) for span in spans[row]]
+    return found
+
+
+def _given_spans(
+    job: Job, task: Task, entities: Sequence[Entity]
+) -> list[tuple[WordSpan, float]]:
+    """Given mentions of the task's types that lie whole in the window, on its word axis."""
+    tokens, window = job.state.tokens, job.state.windows[job.index]
+    spans = []
+    for entity in entities:
+        if entity.type not in task.entity_types:
+            continue
+        span = align(tokens, entity.start, entity.end)
+        if span and window.start <= span[0] and span[1] <= window.end:
+            type = task.entity_types.index(entity.type)
+            spans.append(((span[0] - window.start, span[1] - window.start, type), entity.score))
+    return spans
+
+
+def align(tokens: Tokens, start: int, end: int) -> tuple[int, int] | None:
+    """The words that code points ``[start, end)`` cover exactly, or None."""
+    first = int(np.searchsorted(tokens.start, start))
+    last = int(np.searchsorted(tokens.end, end))
+    if first > last or last >= tokens.n_words:
+        return None
+    if tokens.start[first] != start or tokens.end[last] != end:
+        return None
+    return first, last + 1
+
+
+def _settled(state: NoteState) -> Iterator[tuple[Job, Encoded]]:
+    """The windows whose successor is decoded, taken off the waiting list."""
+    decoded = len(state.decodings[0].mentions)
+    for index in sorted(state.waiting):
+        if index + 1 < decoded or decoded == len(state.windows):
+            yield state.waiting.pop(index)
+
+
+def _warnings(state: NoteState) -> tuple[str, ...]:
+    """What a user should know about how this note was read."""
+    warnings = []
+    if "\x00" in state.note.text:
+        warnings.append(f"{state.note.text.count(chr(0))} NUL characters")
+    if not state.windows:
+        warnings.append("no words in the note")
+    return tuple(warnings)

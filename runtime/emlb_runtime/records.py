@@ -1,0 +1,192 @@
+"""The records that pass between reading, extraction, training and scoring.
+
+Every offset is a Unicode code point of the untouched note (byte-order mark and
+carriage returns included), half-open: ``note.text[start:end]``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+Fragment = tuple[int, int]
+"""One contiguous part of a mention: ``[start, end)`` in code points."""
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """The text of one note and the name it goes by in every output.
+
+    Attributes:
+        name: the note's identity in outputs (usually its file name).
+        text: the text exactly as decoded; never normalised.
+    """
+
+    name: str
+    text: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Entity:
+    """A typed mention.
+
+    Attributes:
+        id: unique within its document (``T1``, ``T2``, …).
+        type: the entity type's label.
+        start: first code point of the mention (of its first fragment).
+        end: one past its last code point (of its last fragment).
+        text: ``note.text[start:end]``.
+        score: probability of the mention, 1.0 for annotations.
+        task: the task of the model that found it; empty for annotations.
+        fragments: the parts of a discontinuous mention in text order; empty for a
+            contiguous one.
+    """
+
+    id: str
+    type: str
+    start: int
+    end: int
+    text: str = field(repr=False)
+    score: float = 1.0
+    task: str = ""
+    fragments: tuple[Fragment, ...] = ()
+
+    @property
+    def spans(self) -> tuple[Fragment, ...]:
+        """The mention's fragments: one pair for a contiguous mention."""
+        return self.fragments or ((self.start, self.end),)
+
+    @classmethod
+    def annotate(
+        cls, note: Note, id: str, type: str, spans: tuple[Fragment, ...], **more: Any
+    ) -> Entity:
+        """Build an entity from its fragments, taking its text from the note.
+
+        Args:
+            note: the note that is annotated.
+            id: the entity's id.
+            type: its label.
+            spans: at least one ``[start, end)`` pair, in text order.
+            **more: ``score`` and ``task``.
+
+        Raises:
+            ValueError: if the fragments are empty, disordered or outside the note.
+        """
+        ends = [0]
+        for start, end in spans:
+            if not ends[-1] <= start < end <= len(note.text):
+                raise ValueError(f"{id}: fragment {start}-{end} is disordered or outside the note")
+            ends.append(end)
+        if not spans:
+            raise ValueError(f"{id}: no fragment")
+        first, last = spans[0][0], spans[-1][1]
+        return cls(
+            id=id,
+            type=type,
+            start=first,
+            end=last,
+            text=note.text[first:last],
+            fragments=tuple(spans) if len(spans) > 1 else (),
+            **more,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Relation:
+    """A typed, directed link between two mentions of one document.
+
+    Attributes:
+        type: the relation type's label.
+        head: id of the entity it starts from.
+        tail: id of the entity it points to.
+        score: probability of the relation, 1.0 for annotations.
+        task: the task of the model that found it; empty for annotations.
+    """
+
+    type: str
+    head: str
+    tail: str
+    score: float = 1.0
+    task: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Triple:
+    """A relation with its two mentions resolved."""
+
+    head: Entity
+    relation: Relation
+    tail: Entity
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """How a document was extracted.
+
+    Attributes:
+        characters: length of the note in code points.
+        windows: windows the encoder saw.
+        provider: the execution provider that really ran.
+        precision: ``int8``, ``fp16`` or ``fp32``.
+        warnings: sentences about this note, without any of its text.
+    """
+
+    characters: int
+    windows: int
+    provider: str
+    precision: str
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A note with its entities and relations.
+
+    Attributes:
+        note: the note.
+        entities: in text order when extracted, in file order when read.
+        relations: head and tail are ids of ``entities``.
+        status: how it was extracted; None for annotations.
+    """
+
+    note: Note
+    entities: tuple[Entity, ...] = ()
+    relations: tuple[Relation, ...] = ()
+    status: Status | None = None
+
+    def entity(self, id: str) -> Entity:
+        """The entity of that id.
+
+        Raises:
+            KeyError: if the document has none.
+        """
+        for entity in self.entities:
+            if entity.id == id:
+                return entity
+        raise KeyError(id)
+
+    def triples(self) -> Iterator[Triple]:
+        """The relations with their mentions, in the order of ``relations``."""
+        by_id: Mapping[str, Entity] = {entity.id: entity for entity in self.entities}
+        for relation in self.relations:
+            yield Triple(by_id[relation.head], relation, by_id[relation.tail])
+
+    def to_json(self) -> dict[str, Any]:
+        """The document as JSON-ready values: a line of the ``documents`` format."""
+        from .formats.jsonl import document_to_json
+
+        return document_to_json(self)
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorRecord:
+    """What stands in the output in place of a note that could not be extracted.
+
+    Attributes:
+        note: the note's name.
+        error: one sentence without any text of the note.
+    """
+
+    note: str
+    error: str

@@ -1,0 +1,164 @@
+"""What a model can say: its tasks, their types, and the pairs their relations allow."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import ConfigError
+from .labels import LabelScheme
+
+Signature = tuple[str, str, str]
+"""(relation type, head entity type, tail entity type)."""
+
+SELECTIONS = ("threshold", "greedy")
+
+
+@dataclass(frozen=True)
+class Task:
+    """One schema of entities and relations.
+
+    N is the number of entity types, R that of relation types.
+
+    Attributes:
+        name: what outputs call it: letters, digits, hyphens and underscores.
+        entity_types: in index order.
+        relation_types: in index order.
+        signatures: which head and tail types each relation may join.
+        thresholds: per relation type, the probability from which a pair is reported;
+            0.5 where none is given.
+        selection: ``threshold`` reports every relation above its threshold, ``greedy``
+            at most the likeliest one for each pair of mentions.
+
+    Raises:
+        ConfigError: if names repeat or a signature or threshold names an unknown type.
+    """
+
+    name: str
+    entity_types: tuple[str, ...]
+    relation_types: tuple[str, ...] = ()
+    signatures: tuple[Signature, ...] = ()
+    thresholds: Mapping[str, float] | None = None
+    selection: str = "threshold"
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", self.name):  # it names files and modules
+            raise ConfigError(
+                f"task name {self.name!r}: use up to 64 letters, digits, hyphens and underscores"
+            )
+        for what, names in (("entity", self.entity_types), ("relation", self.relation_types)):
+            if len(set(names)) != len(names):
+                raise ConfigError(f"task {self.name}: an {what} type is named twice")
+        if not self.entity_types:
+            raise ConfigError(f"task {self.name} has no entity type")
+        for relation, head, tail in self.signatures:
+            if relation not in self.relation_types or not {head, tail} <= set(self.entity_types):
+                raise ConfigError(
+                    f"task {self.name}: signature {relation}({head}, {tail}) names an unknown type"
+                )
+        for relation, value in (self.thresholds or {}).items():
+            if relation not in self.relation_types or not 0.0 <= value <= 1.0:
+                raise ConfigError(f"task {self.name}: no such threshold as {relation} = {value}")
+        if self.selection not in SELECTIONS:
+            raise ConfigError(
+                f"task {self.name}: selection is {self.selection!r}, not one of {SELECTIONS}"
+            )
+
+    @cached_property
+    def scheme(self) -> LabelScheme:
+        """The task's BIO labels."""
+        return LabelScheme(self.entity_types)
+
+    @cached_property
+    def allowed(self) -> NDArray[np.bool_]:
+        """(R, N, N): whether a relation may join a head type to a tail type."""
+        n = len(self.entity_types)
+        allowed = np.zeros((len(self.relation_types), n, n), dtype=bool)
+        for relation, head, tail in self.signatures:
+            allowed[
+                self.relation_types.index(relation),
+                self.entity_types.index(head),
+                self.entity_types.index(tail),
+            ] = True
+        return allowed
+
+    @cached_property
+    def cutoffs(self) -> NDArray[np.float64]:
+        """(R,) the threshold of each relation type."""
+        given = self.thresholds or {}
+        return np.array([given.get(relation, 0.5) for relation in self.relation_types])
+
+    def to_json(self) -> dict[str, Any]:
+        """The task as JSON-ready values."""
+        return {
+            "name": self.name,
+            "entity_types": list(self.entity_types),
+            "relation_types": list(self.relation_types),
+            "signatures": [list(signature) for signature in self.signatures],
+            "thresholds": dict(self.thresholds or {}),
+            "selection": self.selection,
+        }
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Task:
+        """The inverse of ``to_json``.
+
+        Raises:
+            ConfigError: if a value is missing or of the wrong kind.
+        """
+        try:
+            return cls(
+                name=str(values["name"]),
+                entity_types=tuple(map(str, values["entity_types"])),
+                relation_types=tuple(map(str, values["relation_types"])),
+                signatures=tuple((str(r), str(h), str(t)) for r, h, t in values["signatures"]),
+                thresholds={str(k): float(v) for k, v in values["thresholds"].items()},
+                selection=str(values["selection"]),
+            )
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise ConfigError(f"a task's description is incomplete or malformed: {error}") from None
+
+
+def enumerate_pairs(task: Task, types: Sequence[int] | NDArray[np.int64]) -> NDArray[np.int64]:
+    """Every ordered pair of distinct mentions whose types some relation of the task allows.
+
+    Args:
+        task: the task.
+        types: (S,) type index of each mention.
+
+    Returns:
+        (P, 2) indices of head and tail mention, in row order.
+    """
+    kinds = np.asarray(types, dtype=np.int64)
+    if len(kinds) < 2 or not task.relation_types:
+        return np.zeros((0, 2), dtype=np.int64)
+    joinable = task.allowed.any(axis=0)[kinds[:, None], kinds[None, :]]
+    np.fill_diagonal(joinable, False)
+    return np.argwhere(joinable)
+
+
+def select(task: Task, probabilities: NDArray[np.floating]) -> list[tuple[int, int]]:
+    """The relations to report among scored pairs.
+
+    Args:
+        task: gives thresholds and the selection.
+        probabilities: (P, R), zero where the signature forbids the relation.
+
+    Returns:
+        (pair, relation type) indices, by pair.
+    """
+    chosen = probabilities >= task.cutoffs
+    chosen &= probabilities > 0.0
+    if task.selection == "greedy":
+        margin = np.where(chosen, probabilities, -1.0)
+        keep = np.zeros_like(chosen)
+        rows = np.flatnonzero(chosen.any(axis=1))
+        keep[rows, margin[rows].argmax(axis=1)] = True
+        chosen = keep
+    return [(int(pair), int(relation)) for pair, relation in np.argwhere(chosen)]

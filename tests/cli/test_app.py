@@ -1,0 +1,213 @@
+"""`emlb` hands its arguments to the functions that do the work, and tells errors plainly."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from emlb_cli.app import app
+from emlb_runtime import __version__
+from emlb_runtime.errors import ConfigError
+
+
+def emlb(*arguments: str) -> Result:
+    """Run the command."""
+    result = CliRunner().invoke(app, arguments, prog_name="emlb")
+    assert "Traceback" not in result.stderr
+    return result
+
+
+@dataclass
+class Call:
+    """What a function in place of the real one was called with."""
+
+    positional: tuple[Any, ...] = ()
+    options: dict[str, Any] | None = None
+
+
+Stand = Callable[[str, str, Any], Call]
+
+
+@pytest.fixture
+def stand(monkeypatch: pytest.MonkeyPatch) -> Stand:
+    """Puts a module with one function in place of a real module: (module, function, answer)."""
+
+    def put(module: str, function: str, answer: Any) -> Call:
+        call = Call()
+
+        def record(*positional: Any, **options: Any) -> Any:
+            call.positional, call.options = positional, options
+            if isinstance(answer, BaseException):
+                raise answer
+            return answer
+
+        made = ModuleType(module)
+        setattr(made, function, record)
+        monkeypatch.setitem(sys.modules, module, made)
+        return call
+
+    return put
+
+
+@dataclass
+class FakeReport:
+    def table(self) -> str:
+        return "Entities  71.9"
+
+
+def test_no_command_shows_the_help() -> None:
+    result = emlb()
+    assert result.exit_code == 2
+    for name in ("train", "evaluate", "export", "info"):
+        assert name in result.stderr
+        assert emlb(name, "--help").exit_code == 0
+
+
+def test_version() -> None:
+    assert emlb("--version").stdout == f"emlb {__version__}\n"
+
+
+def test_train(stand: Stand) -> None:
+    call = stand("emlb.training.run", "train", Path("runs/one"))
+    result = emlb("train", "ade.toml", "--set", "a.b=1", "--set", "c=x=y", "--resume")
+    assert (result.exit_code, result.stdout) == (0, f"{Path('runs/one')}\n")
+    assert call == Call(
+        (Path("ade.toml"),), {"overrides": ["a.b=1", "c=x=y"], "resume": True, "fresh": False}
+    )
+
+
+def test_train_cannot_resume_and_start_over(stand: Stand) -> None:
+    call = stand("emlb.training.run", "train", Path())
+    result = emlb("train", "ade.toml", "--resume", "--fresh")
+    assert result.exit_code == 2
+    assert "--resume and --fresh exclude each other" in result.stderr
+    assert call == Call()
+
+
+def test_interrupted_training_says_how_to_go_on(stand: Stand) -> None:
+    stand("emlb.training.run", "train", KeyboardInterrupt())
+    result = emlb("train", "ade.toml")
+    assert result.exit_code == 130
+    assert "emlb train ade.toml --resume goes on" in result.stderr
+
+
+def test_evaluate(stand: Stand) -> None:
+    call = stand("emlb.evaluation.run", "evaluate", FakeReport())
+    arguments = "--corpus ade --corpus chia --limit 5 --gold-mentions --json s.json"
+    more = "--precision fp32 --task clinical"
+    result = emlb("evaluate", "model", "dev.jsonl", *arguments.split(), *more.split())
+    assert (result.exit_code, result.stdout) == (0, "Entities  71.9\n")
+    assert call == Call(
+        (Path("model"), Path("dev.jsonl")),
+        {
+            "corpora": ["ade", "chia"],
+            "limit": 5,
+            "gold_mentions": True,
+            "json_path": Path("s.json"),
+            "precision": "fp32",
+            "task": "clinical",
+        },
+    )
+
+
+def test_export(stand: Stand) -> None:
+    call = stand("emlb_export.run", "export", Path("bundle"))
+    arguments = "--out bundle --quantize --name tiny --notes notes --eval-data d --overwrite"
+    result = emlb("export", "model", *arguments.split())
+    assert (result.exit_code, result.stdout) == (0, "bundle\n")
+    assert call == Call(
+        (Path("model"),),
+        {
+            "out": Path("bundle"),
+            "quantize": True,
+            "name": "tiny",
+            "notes": Path("notes"),
+            "overwrite": True,
+            "eval_data": Path("d"),
+        },
+    )
+
+
+def test_export_without_arguments(stand: Stand) -> None:
+    call = stand("emlb_export.run", "export", Path("bundle"))
+    assert emlb("export").exit_code == 0
+    assert call.positional == (None,)
+
+
+def test_info(monkeypatch: pytest.MonkeyPatch) -> None:
+    @dataclass(frozen=True)
+    class Task:
+        name: str
+        types: tuple[str, ...]
+
+    @dataclass(frozen=True)
+    class Config:
+        name: str
+        folder: Path
+        tasks: tuple[Task, ...]
+
+    class Bundle:
+        config = Config("small", Path("x"), (Task("clinical", ("Drug",)),))
+
+        @classmethod
+        def load(cls, path: Path | None) -> Bundle:
+            return cls()
+
+    made = ModuleType("emlb_runtime.bundle")
+    setattr(made, "Bundle", Bundle)  # noqa: B010
+    monkeypatch.setitem(sys.modules, "emlb_runtime.bundle", made)
+    result = emlb("info", "x")
+    assert result.exit_code == 0
+    assert json.loads(result.stdout) == {
+        "name": "small",
+        "folder": "x",
+        "tasks": [{"name": "clinical", "types": ["Drug"]}],
+    }
+
+
+@pytest.mark.parametrize(
+    ("arguments", "module", "function", "missing", "extra"),
+    [
+        (["train", "c.toml"], "emlb.training.run", "train", "torch", "train"),
+        (["evaluate", "m", "d"], "emlb.evaluation.run", "evaluate", "transformers", "train"),
+        (["export"], "emlb_export.run", "export", "torch", "export"),
+        (["export"], "emlb_export.run", "export", "onnxruntime", "cpu"),
+    ],
+)
+def test_a_light_install_names_the_extra(
+    stand: Stand, arguments: Sequence[str], module: str, function: str, missing: str, extra: str
+) -> None:
+    stand(module, function, ModuleNotFoundError("no", name=f"{missing}.sub"))
+    result = emlb(*arguments)
+    assert result.exit_code == 2
+    expected = f"emlb {arguments[0]}: {missing} is not installed: pip install 'emlb[{extra}]'"
+    assert result.stderr.startswith(expected)
+
+
+def test_a_module_of_ours_that_is_missing_is_a_bug(stand: Stand) -> None:
+    stand("emlb.training.run", "train", ModuleNotFoundError("no", name="emlb.tranning"))
+    assert isinstance(emlb("train", "c.toml").exception, ModuleNotFoundError)
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (ConfigError("unknown key 'epoch': did you mean 'epochs'?"), "unknown key 'epoch'"),
+        (FileNotFoundError(2, "No such file", "c.toml"), "'c.toml'"),
+    ],
+)
+def test_errors_are_one_sentence(stand: Stand, error: Exception, sentence: str) -> None:
+    stand("emlb.training.run", "train", error)
+    result = emlb("train", "c.toml")
+    assert result.exit_code == 2
+    assert result.stderr.startswith("emlb train: ")
+    assert sentence in result.stderr
+    assert result.stderr.count("\n") == 1

@@ -1,0 +1,373 @@
+"""The brat reader and formatter."""
+
+from __future__ import annotations
+
+from itertools import islice, pairwise
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from emlb_runtime.errors import DataError
+from emlb_runtime.formats import (
+    Report,
+    format_brat,
+    open_writer,
+    parse_brat,
+    read_brat,
+    read_brat_folder,
+)
+from emlb_runtime.formats import report as reasons
+from emlb_runtime.records import Document, Entity, Note, Relation
+
+TEXT = "Rash after amoxicillin.\nSevere lower and upper back pain.\n"
+CORPORA = ("ade", "ade_dose", "bc5cdr", "biored", "chia", "ddi2013", "e3c", "maccrobat2020")
+MARKER = "Zebedee"
+
+labels = st.text(alphabet="ADEdrug-_:é𝒳", min_size=1, max_size=6)
+texts = st.lists(
+    st.one_of(
+        st.text(max_size=8),
+        st.sampled_from(["\r\n", "\ufeff", "😀", "e\u0301", "\t", "\u2028", "\x85", "\n", " "]),
+    ),
+    min_size=1,
+    max_size=12,
+).map("".join)
+
+
+@st.composite
+def documents(draw: st.DrawFn) -> Document:
+    """A document over any text, with fragments, overlaps and relations."""
+    note = Note("note", draw(texts.filter(bool)))
+    cuts = st.lists(st.integers(0, len(note.text)), min_size=2, max_size=6, unique=True).map(sorted)
+    entities = []
+    for index in range(draw(st.integers(0, 5))):
+        bounds = draw(cuts)
+        spans = tuple(zip(bounds[::2], bounds[1::2], strict=False))
+        entities.append(Entity.annotate(note, f"T{index + 1}", draw(labels), spans))
+    ids = [entity.id for entity in entities]
+    relations = []
+    if ids:
+        ends = st.sampled_from(ids)
+        links = st.lists(st.builds(Relation, labels, ends, ends), max_size=4)
+        relations = draw(links)
+    return Document(note, tuple(entities), tuple(relations))
+
+
+def parse(annotations: str, text: str = TEXT) -> tuple[Document, Report]:
+    return parse_brat(text, annotations, name="note", file="note.ann")
+
+
+def found(report: Report) -> list[tuple[int, str, str]]:
+    return [(problem.line, problem.id, problem.reason) for problem in report.problems]
+
+
+@given(documents(), st.sampled_from(["\n", "\r\n"]), st.sampled_from(["", "\ufeff"]))
+def test_round_trip(document: Document, newline: str, mark: str) -> None:
+    annotations = mark + format_brat(document).replace("\n", newline)
+    again, report = parse_brat(document.note.text, annotations, name="note")
+    assert again == document
+    assert report.problems == ()
+    for entity in again.entities:
+        assert again.note.text[entity.start : entity.end] == entity.text
+
+
+@given(st.text(), st.text(alphabet="TREAMN#*1290 ;:\t\nArg\r"))
+def test_any_file_is_read_or_reported(text: str, annotations: str) -> None:
+    document, report = parse_brat(text, annotations, name="note")
+    for entity in document.entities:
+        assert text[entity.start : entity.end] == entity.text
+        assert all(end <= start for (_, end), (start, _) in pairwise(entity.spans))
+    assert len(list(document.triples())) == len(document.relations)
+    numbers = [problem.line for problem in report.problems]
+    assert numbers == sorted(numbers)
+
+
+@given(texts)
+def test_files_keep_marks_and_carriage_returns(
+    tmp_path_factory: pytest.TempPathFactory, text: str
+) -> None:
+    folder = tmp_path_factory.mktemp("brat")
+    (folder / "a.txt").write_bytes(text.encode())
+    (folder / "a.ann").write_bytes(f"T1\tDrug 0 {len(text)}\t".encode() if text else b"")
+    document, _ = read_brat(folder / "a.txt")
+    assert document.note == Note("a", text)
+    assert [entity.text for entity in document.entities] == ([text] if text else [])
+
+
+def test_fragments() -> None:
+    document, report = parse("T1\tFinding 31 36;47 56\tlower back pain\n")
+    (entity,) = document.entities
+    assert entity.fragments == ((31, 36), (47, 56))
+    assert (entity.start, entity.end) == (31, 56)
+    assert entity.text == "lower and upper back pain"
+    assert report.problems == ()
+    assert report.counts["discontinuous"] == 1
+
+
+def test_newline_inside_a_mention() -> None:
+    document, report = parse("T1\tX 11 30\tamoxicillin. Severe\n")
+    assert document.entities[0].text == "amoxicillin.\nSevere"
+    assert report.problems == ()
+    assert format_brat(document) == "T1\tX 11 30\tamoxicillin. Severe\n"
+
+
+def test_events_stand_for_their_triggers() -> None:
+    document, report = parse(
+        "E1\tRash:T1 Cause:T2 Cause2:E2\n"
+        "E2\tPain:T3\n"
+        "R1\tBEFORE Arg1:E1 Arg2:E2\n"
+        "T1\tRash 0 4\tRash\n"
+        "T2\tDrug 11 22\tamoxicillin\n"
+        "T3\tPain 52 56\tpain\n"
+    )
+    assert document.relations == (
+        Relation("Cause", "T1", "T2"),
+        Relation("Cause", "T1", "T3"),
+        Relation("BEFORE", "T1", "T3"),
+    )
+    assert report.problems == ()
+    assert report.counts["events"] == 2
+    again, _ = parse(format_brat(document))
+    assert again == document
+
+
+def test_broken_events() -> None:
+    document, report = parse(
+        "T1\tRash 0 4\tRash\n"
+        "E1\tRash:T9 Cause:T1\n"
+        "E2\tFever:T1 Cause:T9\n"
+        "E3\tRash\n"
+        "R1\tBEFORE Arg1:E1 Arg2:T1\n"
+    )
+    assert document.relations == ()
+    assert found(report) == [
+        (2, "E1", reasons.NO_TRIGGER),
+        (3, "E2", reasons.EVENT_TYPE_DIFFERS),
+        (3, "E2", reasons.NO_ARGUMENT),
+        (4, "E3", reasons.MALFORMED),
+        (5, "R1", reasons.NO_ARGUMENT),
+    ]
+
+
+def test_relation_arguments_in_any_order() -> None:
+    mentions = "T1\tRash 0 4\tRash\nT2\tDrug 11 22\tamoxicillin\n"
+    document, _ = parse(mentions + "R1\tADE Arg2:T2 Arg1:T1\nR2\tADE Effect:T1 Cause:T2\t\n")
+    assert document.relations == (Relation("ADE", "T1", "T2"),) * 2
+
+
+def test_other_lines_are_counted() -> None:
+    _, report = parse(
+        "T1\tRash 0 4\tRash\n"
+        "A1\tNegated T1\nM1\tUncertain T1\n"
+        "N1\tReference T1 CUI:C0015230\tRash\n"
+        "#1\tAnnotatorNotes T1\tcheck\n# free comment\n"
+        "*\tEquiv T1 T1\n\n"
+    )
+    assert report.problems == ()
+    assert report.counts == {
+        "documents": 1,
+        "entities": 1,
+        "relations": 0,
+        "discontinuous": 0,
+        "same_type_overlaps": 0,
+        "events": 0,
+        "attributes": 2,
+        "normalisations": 1,
+        "comments": 2,
+        "equivalences": 1,
+    }
+
+
+def test_overlaps_of_one_type_are_counted() -> None:
+    _, report = parse(
+        "T1\tX 0 10\tRash after\nT2\tX 5 10\tafter\nT3\tX 0 4\tRash\nT4\tY 0 10\tRash after\n"
+        "T5\tX 10 11\t \n"
+    )
+    assert report.problems == ()
+    assert report.counts["same_type_overlaps"] == 2
+
+
+@pytest.mark.parametrize(
+    ("line", "id", "reason"),
+    [
+        ("T1\tDrug 0 4\trash", "T1", reasons.REPEATED_ID),
+        ("T2\tDrug 3 3\t", "T2", reasons.ZERO_LENGTH),
+        ("T2\tDrug 5 3\tx", "T2", reasons.ZERO_LENGTH),
+        ("T2\tDrug 50 59\tx", "T2", reasons.PAST_THE_END),
+        ("T2\tDrug 5 8;0 4\tx", "T2", reasons.DISORDERED),
+        ("T2\tDrug 0 4;3 8\tx", "T2", reasons.DISORDERED),
+        ("T2\tDrug 0 -4\tx", "T2", reasons.MALFORMED),
+        ("T2\tDrug 0 ٤\tx", "T2", reasons.MALFORMED),
+        ("T2\tDrug 0\tx", "T2", reasons.MALFORMED),
+        ("T2\tDrug 0 " + "9" * 5000 + "\tx", "T2", reasons.MALFORMED),
+        ("T2 Drug 0 4 Rash", "", reasons.MALFORMED),
+        ("T2", "T2", reasons.MALFORMED),
+        ("Rash\tDrug 0 4\tRash", "", reasons.MALFORMED),
+        ("Q2\tDrug 0 4\tRash", "Q2", reasons.MALFORMED),
+        ("R1\tADE Arg1:T1 Arg2:T7", "R1", reasons.NO_ARGUMENT),
+        ("R1\tADE Arg1:T1", "R1", reasons.MALFORMED),
+        ("R1\tADE T1 T1", "R1", reasons.MALFORMED),
+        ("R1\t ", "R1", reasons.MALFORMED),
+    ],
+)
+def test_unusable_lines_are_dropped_and_reported(line: str, id: str, reason: str) -> None:
+    document, report = parse(f"T1\tRash 0 4\tRash\n{line}\n")
+    assert [entity.text for entity in document.entities] == ["Rash"]
+    assert document.relations == ()
+    assert found(report) == [(2, id, reason)]
+    assert report.summary() == {reason: 1}
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("T1\tRash 1 5\tRash", reasons.SURFACE_DIFFERS),
+        ("T1\tRash 0 4", reasons.NO_SURFACE),
+    ],
+)
+def test_suspect_mentions_are_kept_and_reported(line: str, reason: str) -> None:
+    document, report = parse(line)
+    assert len(document.entities) == 1
+    assert found(report) == [(1, "T1", reason)]
+
+
+def test_offsets_that_ignore_carriage_returns_are_reported() -> None:
+    _, report = parse("T1\tPain 5 9\tpain\n", text="No\r\nX pain")
+    assert report.summary() == {reasons.SURFACE_DIFFERS: 1}
+
+
+def test_reports_merge() -> None:
+    _, one = parse("T1\tRash 0 4\tRash\nT2\n")
+    _, two = parse("T1\tRash 0 4\tRash\nT2\nT2\tX 0 0\t\n")
+    both = one + two
+    assert both == Report.merge([one, two])
+    assert both.counts["documents"] == both.counts["entities"] == 2
+    assert both.summary() == {reasons.MALFORMED: 2, reasons.ZERO_LENGTH: 1}
+    assert str(one.problems[0]) == f"note.ann:2: T2: {reasons.MALFORMED}"
+
+
+def test_no_message_holds_note_text() -> None:
+    text = f"{MARKER} was seen."
+    lines = (
+        f"{MARKER}\tDrug 0 7\t{MARKER}",
+        MARKER,
+        f"T1{MARKER}\tDrug 0 7\t{MARKER}",
+        f"T2\t{MARKER} 0 x\t{MARKER}",
+        f"T3\tDrug 1 7\t{MARKER}",
+        f"T4\tDrug 0 99\t{MARKER}",
+        f"T5\tDrug 0 0\t{MARKER}",
+        f"T3\tDrug 0 7\t{MARKER}",
+        f"R1\tADE Arg1:{MARKER} Arg2:T3",
+        f"E1\t{MARKER}",
+        f"E2\tDrug:{MARKER}",
+        f"E3\t{MARKER}:T3",
+        f"A1\t{MARKER}",
+        f"#\t{MARKER}",
+        f"Q\t{MARKER}",
+    )
+    document, report = parse("\n".join(lines), text=text)
+    assert len(report.problems) == 13
+    shown = f"{report!r} {report.summary()} {document!r} " + " ".join(map(str, report.problems))
+    assert MARKER not in shown
+
+
+def test_unreadable_files(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    with pytest.raises(DataError, match=r"a\.txt: cannot be read \(No such file"):
+        read_brat(path)
+    path.write_bytes(f"{MARKER} \xe9".encode("latin-1"))
+    (tmp_path / "a.ann").write_bytes(b"")
+    with pytest.raises(DataError, match=r"a\.txt: not UTF-8 at byte 8; convert") as caught:
+        read_brat(path)
+    assert MARKER not in str(caught.value)
+    assert caught.value.__cause__ is None
+
+
+def test_folder_is_read_in_order_of_names(tmp_path: Path) -> None:
+    for stem in ("b/2", "a.1", "b/10"):
+        path = tmp_path / f"{stem}.txt"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("Rash", encoding="utf-8")
+        path.with_suffix(".ann").write_text("T1\tRash 0 4\tRash\n", encoding="utf-8")
+    assert [document.note.name for document, _ in read_brat_folder(tmp_path)] == [
+        "a.1",
+        "b/10",
+        "b/2",
+    ]
+
+
+def test_folder_without_partners(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no brat files found; expected NAME.txt and NAME.ann"):
+        next(read_brat_folder(tmp_path))
+    (tmp_path / "a.txt").touch()
+    (tmp_path / "b.txt").touch()
+    (tmp_path / "b.ann").touch()
+    with pytest.raises(DataError, match=r"1 files lack their partner, such as a\.txt"):
+        next(read_brat_folder(tmp_path))
+    assert len(list(read_brat_folder(tmp_path, require_pairs=False))) == 1
+    (tmp_path / "c.ann").touch()
+    with pytest.raises(DataError, match=r"such as c\.ann"):
+        next(read_brat_folder(tmp_path, require_pairs=False))
+
+
+def test_foreign_ids_are_numbered_anew() -> None:
+    note = Note("note", TEXT)
+    document = Document(
+        note,
+        (
+            Entity.annotate(note, "rash", "Rash", ((0, 4),)),
+            Entity.annotate(note, "T1", "Drug", ((11, 22),)),
+        ),
+        (Relation("ADE", "rash", "T1"),),
+    )
+    again, report = parse(format_brat(document))
+    assert report.problems == ()
+    assert again.relations == (Relation("ADE", "T1", "T2"),)
+
+
+def test_what_brat_cannot_hold() -> None:
+    note = Note("note", TEXT)
+    rash = Entity.annotate(note, "T1", "Skin rash", ((0, 4),))
+    with pytest.raises(DataError, match="brat cannot hold the label 'Skin rash'; labels need"):
+        format_brat(Document(note, (rash,)))
+    with pytest.raises(DataError, match="relation 1 names an entity that the document lacks"):
+        format_brat(Document(note, (), (Relation("ADE", "T1", "T2"),)))
+
+
+def check_corpus(folder: Path, out: Path, limit: int | None) -> None:
+    """Read a corpus, write it, read it again: nothing changes, nothing is reported."""
+    names = []
+    documents = {}
+    with open_writer("brat", out) as writer:
+        for document, report in islice(read_brat_folder(folder), limit):
+            assert report.problems == ()
+            for entity in document.entities:
+                assert document.note.text[entity.start : entity.end] == entity.text
+            names.append(document.note.name)
+            documents[document.note.name.replace("/", "__")] = document
+            writer.write(document)
+    assert len(documents) == len(names) > 0
+    for document, report in read_brat_folder(out):
+        first = documents.pop(document.note.name)
+        assert document.note.text == first.note.text
+        assert document.entities == first.entities
+        assert document.relations == first.relations
+        assert report.problems == ()
+    assert not documents
+
+
+@pytest.mark.parametrize("corpus", CORPORA)
+def test_corpus_sample_round_trip(corpora: Path, tmp_path: Path, corpus: str) -> None:
+    if not (corpora / corpus).is_dir():
+        pytest.skip(f"no corpus {corpus}")
+    check_corpus(corpora / corpus, tmp_path / "out", 200)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("corpus", CORPORA)
+def test_corpus_round_trip(corpora: Path, tmp_path: Path, corpus: str) -> None:
+    if not (corpora / corpus).is_dir():
+        pytest.skip(f"no corpus {corpus}")
+    check_corpus(corpora / corpus, tmp_path / "out", None)
