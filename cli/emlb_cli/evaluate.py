@@ -26,6 +26,11 @@ def command(
             "--corpus", metavar="NAME", help="Only this corpus of a JSONL file. Repeatable."
         ),
     ] = None,
+    split: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="A run's splits.json: only the documents of --part."),
+    ] = None,
+    part: Annotated[str, typer.Option(help="train, dev or test of the split.")] = "test",
     limit: Annotated[
         int | None, typer.Option(min=1, help="Only the first notes, this many of each corpus.")
     ] = None,
@@ -53,6 +58,8 @@ def command(
             model,
             data,
             corpora=corpora or [],
+            split=split,
+            part=part,
             limit=limit,
             gold_mentions=gold_mentions,
             json_path=json_path,

@@ -28,8 +28,15 @@ def command(
     quantize: Annotated[
         bool, typer.Option("--quantize", help="Add an int8 encoder to the bundle.")
     ] = False,
+    int8_only: Annotated[
+        bool,
+        typer.Option("--int8-only", help="As --quantize, and leave the fp32 encoder out."),
+    ] = False,
     name: Annotated[
         str | None, typer.Option(help="The bundle's name.  [default: the model's]")
+    ] = None,
+    version: Annotated[
+        str | None, typer.Option(help="The model's version.  [default: EMLB's own]")
     ] = None,
     notes: Annotated[
         Path | None,
@@ -51,9 +58,12 @@ def command(
             model,
             out=out,
             quantize=quantize,
+            int8_only=int8_only,
             name=name,
+            version=version,
             notes=notes,
             overwrite=overwrite,
             eval_data=eval_data,
+            say=typer.echo,
         )
         typer.echo(bundle)

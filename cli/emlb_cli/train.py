@@ -8,14 +8,16 @@ from typing import Annotated
 import typer
 
 from emlb_cli.common import one_sentence_errors
-from emlb_runtime.errors import ConfigError
 
 PROGRAM = "emlb train"
 
 
 def command(
     config: Annotated[
-        Path, typer.Argument(metavar="CONFIG", help="The training recipe, a TOML file.")
+        Path,
+        typer.Argument(
+            metavar="CONFIG", help="A TOML file, or the name of a recipe that comes along."
+        ),
     ],
     overrides: Annotated[
         list[str] | None,
@@ -25,19 +27,18 @@ def command(
             help="Override a setting of the recipe, such as training.epochs=4. Repeatable.",
         ),
     ] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on from the run's last checkpoint.")
-    ] = False,
     fresh: Annotated[
-        bool, typer.Option("--fresh", help="Start over, though the run has checkpoints.")
+        bool, typer.Option("--fresh", help="Discard what a run of this name left, and start over.")
     ] = False,
 ) -> None:
-    """Train a model."""
-    interrupted = f"interrupted; emlb train {config} --resume goes on from the last checkpoint"
+    """Train a model.
+
+    A run that was cut off goes on from its last checkpoint when the same command is given
+    again.
+    """
+    interrupted = "interrupted; the same command goes on from the last checkpoint"
     with one_sentence_errors(PROGRAM, extra="train", if_interrupted=interrupted):
-        if resume and fresh:
-            raise ConfigError("--resume and --fresh exclude each other: give one of them")
         from emlb.training.run import train
 
-        folder = train(config, overrides=overrides or [], resume=resume, fresh=fresh)
+        folder = train(config, overrides=overrides or [], fresh=fresh, say=typer.echo)
         typer.echo(folder)

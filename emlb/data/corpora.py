@@ -18,7 +18,7 @@ from emlb_runtime.schema import Signature, Task
 from .splits import Split, divide, random_folds, read_folds
 
 if TYPE_CHECKING:
-    from ..training.config import CorpusConfig, TaskConfig
+    from emlb.training.config import CorpusConfig, TaskConfig
 
 
 @dataclass(frozen=True)
@@ -46,9 +46,9 @@ def load_corpus(config: CorpusConfig, data: Path) -> Corpus:
     Raises:
         DataError: if a path is missing or holds no document.
     """
-    train, report = read_documents(data / config.train, config.format, config.name)
+    train, report = read_documents(data / config.train, config.format, config.select or config.name)
     if config.dev:
-        dev, more = read_documents(data / config.dev, config.format, config.name)
+        dev, more = read_documents(data / config.dev, config.format, config.select or config.name)
         return Corpus(config, Split(tuple(train), tuple(dev)), report + more)
     split = config.split
     assert split is not None  # CorpusConfig sees to it

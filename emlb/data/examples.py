@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,8 +54,11 @@ class Supervision:
         related = np.array([type in self.coverage.annotated for type in types], dtype=np.float32)
         unrelated = np.array(
             [
-                1.0 if type in self.coverage.full else
-                self.partial_negatives if type in self.coverage.part else 0.0
+                1.0
+                if type in self.coverage.full
+                else self.partial_negatives
+                if type in self.coverage.part
+                else 0.0
                 for type in types
             ],
             dtype=np.float32,
@@ -95,7 +98,10 @@ class _Gold:
 
 
 def make_examples(
-    documents: Iterable[Document], supervision: Supervision, pipeline: Pipeline, unused: Counter[str]
+    documents: Iterable[Document],
+    supervision: Supervision,
+    pipeline: Pipeline,
+    unused: Counter[str],
 ) -> list[Example]:
     """Cut documents into windows with the runtime's own cutter.
 
@@ -114,6 +120,7 @@ def make_examples(
             ids, word_pieces = pipeline.window_pieces(state, index)
             example = _example(document, gold, window, supervision, ids, word_pieces, related)
             examples.append(example)
+        _count_cut(gold, state.windows, unused)
         _count_relations(document, gold, supervision, related, unused)
     return examples
 
@@ -184,7 +191,7 @@ def _example(
         start, end, type = whole[id]
         labels = scheme.encode([(0, end - start, type)], end - start)
         possible[start:end] = labels[:, None] == np.arange(scheme.n_labels)
-    for start, end, type in whole.values():
+    for _, end, type in whole.values():
         if end < n_words:  # the mention ends here: the next word cannot be more of it
             possible[end, 2 + 2 * type] = False
     position = {id: index for index, id in enumerate(ordered)}
@@ -207,6 +214,13 @@ def _example(
     )
 
 
+def _count_cut(gold: _Gold, windows: Sequence[Window], unused: Counter[str]) -> None:
+    """Count the mentions that no window holds whole."""
+    for start, end, _ in gold.kept.values():
+        if not any(window.start <= start and end <= window.end for window in windows):
+            unused["mention cut by every window"] += 1
+
+
 def _count_relations(
     document: Document,
     gold: _Gold,
@@ -215,11 +229,15 @@ def _count_relations(
     unused: Counter[str],
 ) -> None:
     """Count the relations that no window teaches, by reason."""
+    task = supervision.task
     for relation in document.relations:
-        if relation.type not in supervision.task.relation_types:
+        head, tail = gold.kept.get(relation.head), gold.kept.get(relation.tail)
+        if relation.type not in task.relation_types:
             unused[f"relation of type {relation.type}, which the task lacks"] += 1
-        elif relation.head not in gold.kept or relation.tail not in gold.kept:
+        elif head is None or tail is None:
             unused["relation with a mention that labels cannot hold"] += 1
+        elif not task.allowed[task.relation_types.index(relation.type), head[2], tail[2]]:
+            unused["relation between types that are seldom joined by it"] += 1
         elif (relation.type, relation.head, relation.tail) not in taught:
             unused["relation between mentions too far apart for one window"] += 1
 

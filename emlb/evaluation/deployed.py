@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 
 from emlb_runtime.pipeline import Pipeline
 from emlb_runtime.records import Document, Entity, Relation
 
-from .scores import Scores, score
+from .counts import Scores
+from .scores import score
 from .thresholds import best_thresholds
 
 FLOOR = 0.02
@@ -35,17 +37,27 @@ class ScoredCorpus:
     tune: bool = True
 
 
-def extract(pipeline: Pipeline, corpus: ScoredCorpus, *, gold_mentions: bool = False) -> list[Document]:
+def extract(
+    pipeline: Pipeline,
+    corpus: ScoredCorpus,
+    *,
+    gold_mentions: bool = False,
+    executor: Executor | None = None,
+) -> list[Document]:
     """What the pipeline finds, of the corpus's task alone.
 
     Args:
         pipeline: any backend.
         corpus: the documents.
         gold_mentions: relate the annotated mentions instead of the pipeline's own.
+        executor: threads to run the network on.
     """
     notes = [document.note for document in corpus.documents]
     given = {d.note.name: d.entities for d in corpus.documents} if gold_mentions else None
-    return [_of_task(found, corpus.task) for found in pipeline.run(notes, given=given)]
+    return [
+        _of_task(found, corpus.task)
+        for found in pipeline.run(notes, given=given, executor=executor)
+    ]
 
 
 def _of_task(document: Document, task: str) -> Document:

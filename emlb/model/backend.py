@@ -21,7 +21,7 @@ class TorchBackend:
     """
 
     def __init__(self, model: EmlbModel, *, autocast: bool = False) -> None:
-        self._model = model.eval()
+        self._model = model.eval()  # type: ignore[no-untyped-call]
         self._autocast = autocast
 
     @property

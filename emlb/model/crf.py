@@ -51,8 +51,9 @@ class LatticeCrf(CRF):  # type: ignore[misc]  # torchcrf has no types
         for step in range(1, emissions.shape[1]):
             top = score.detach().amax(dim=1, keepdim=True)
             reached = (score - top).exp() @ weights
-            # The floor keeps the gradient of labels that no path reaches finite (zero).
-            longer = reached.clamp_min(1e-35).log() + top + emissions[:, step]
+            # Labels that no path reaches: the floor keeps their gradient finite (zero).
+            log = torch.where(reached > 0, reached.clamp_min(1e-38).log(), 2 * FORBIDDEN)
+            longer = log + top + emissions[:, step]
             score = torch.where(word_mask[:, step, None], longer, score)
         return torch.logsumexp(score + self.end_transitions, dim=1)
 

@@ -51,6 +51,11 @@ class TaskHead(nn.Module):
             dropout=config.head_dropout,
         )
 
+    def emit(self, hidden: Tensor) -> Tensor:
+        """Emissions (B, T, E), the linear part of equation (7)."""
+        emissions: Tensor = self.emission(self.dropout(hidden))
+        return emissions
+
 
 class EmlbModel(PreTrainedModel):
     """One encoder and, per task, a CRF entity head and a bilinear-attention relation head.
@@ -73,7 +78,7 @@ class EmlbModel(PreTrainedModel):
         self.heads = nn.ModuleDict(
             {task.name: TaskHead(task, config, width) for task in config.task_list}
         )
-        self.post_init()
+        self.post_init()  # type: ignore[no-untyped-call]
 
     @classmethod
     def from_base(
@@ -96,7 +101,11 @@ class EmlbModel(PreTrainedModel):
         """
         encoder = AutoModel.from_pretrained(base, config=_encoder_config(base, encoder_overrides))
         config = EmlbConfig(
-            encoder=encoder.config.to_dict(),
+            encoder={
+                key: value
+                for key, value in encoder.config.to_dict().items()
+                if key != "_name_or_path"  # a path of the machine it was trained on
+            },
             tasks=[task.to_json() for task in tasks],
             windows=asdict(windows or WindowConfig()),
             **sizes,
@@ -131,22 +140,28 @@ class EmlbModel(PreTrainedModel):
         """
         encoded = self.encoder(input_ids=input_ids, attention_mask=attention_mask)
         hidden = encoded.last_hidden_state.float()
-        return JointOutput(
-            hidden,
-            {name: head.emission(head.dropout(hidden)) for name, head in self.heads.items()},
-        )
+        return JointOutput(hidden, {name: self.head(name).emit(hidden) for name in self.heads})
+
+    def head(self, task: str) -> TaskHead:
+        """The heads of a task."""
+        head = self.heads[task]
+        assert isinstance(head, TaskHead)
+        return head
 
     def relate(
         self, task: str, hidden: Tensor, attention_mask: Tensor, spans: Tensor, pairs: Tensor
     ) -> Tensor:
         """Relation logits (B, P, R) of one task, equation (8); see ``RelationHead``."""
-        logits: Tensor = self.heads[task].relation(hidden, attention_mask, spans, pairs)
+        logits: Tensor = self.head(task).relation(hidden, attention_mask, spans, pairs)
         return logits
 
     def parameter_groups(
         self, *, encoder_rate: float, head_rate: float, weight_decay: float
     ) -> list[dict[str, Any]]:
-        """Optimiser groups: encoder and heads at their own rates; no decay on biases, norms, CRF."""
+        """Optimiser groups: encoder and heads at their own rates.
+
+        Biases, norms, the CRF and the encoder's embeddings do not decay.
+        """
         groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
         for name, parameter in self.named_parameters():
             decays = parameter.ndim > 1 and ".crf." not in name and "embedding" not in name

@@ -28,7 +28,9 @@ def resolve_base(base: str) -> str:
         ConfigError: if the package or its folder is missing.
     """
     if not base.startswith("package:"):
-        return base
+        if base.startswith((".", "/", "~")) and not Path(base).expanduser().is_dir():
+            raise ConfigError(f"base {base}: there is no such folder")
+        return str(Path(base).expanduser()) if Path(base).expanduser().is_dir() else base
     package, _, folder = base.removeprefix("package:").partition("/")
     spec = importlib.util.find_spec(package)
     if spec is None or not spec.submodule_search_locations:
@@ -57,7 +59,13 @@ def load_tokenizer(path: str | Path) -> LoadedTokenizer:
     Raises:
         ConfigError: if it has none, or lacks the tokens that frame a window.
     """
-    source = AutoTokenizer.from_pretrained(path, use_fast=True)
+    try:
+        source = AutoTokenizer.from_pretrained(path, use_fast=True)
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"{path}: no tokenizer could be loaded ({type(error).__name__}); name a folder with "
+            "an encoder, a hub id that can be reached, or package:NAME/FOLDER"
+        ) from None
     if not source.is_fast:
         raise ConfigError(f"{path}: no fast tokenizer; its exact offsets are needed")
     cls = source.cls_token_id if source.cls_token_id is not None else source.bos_token_id
@@ -119,8 +127,7 @@ def make_pipeline(
 ) -> Pipeline:
     """The runtime's pipeline on a torch model; see ``TrainedModel.pipeline``."""
     heads = [
-        Head(task, model.heads[task.name].crf.deployed())
-        for task in tasks or model.config.task_list
+        Head(task, model.head(task.name).crf.deployed()) for task in tasks or model.config.task_list
     ]
     return Pipeline(
         TorchBackend(model, autocast=autocast),

@@ -131,10 +131,11 @@ class RelationHead(nn.Module):
     def _attend(self, asked: Tensor, pieces: Tensor, bias: Tensor) -> Tensor:
         """(B, P, 2H): what each side of each pair sees in the window."""
         batch, n_pairs, _ = asked.shape
-        shape = (batch, -1, self.n_heads, self.head_width)
+        shape = (batch, pieces.shape[1], self.n_heads, self.head_width)
         key = self.key(pieces).reshape(shape).permute(0, 2, 3, 1).repeat(1, 2, 1, 1)
         value = self.value(pieces).reshape(shape).permute(0, 2, 1, 3).repeat(1, 2, 1, 1)
         query = asked.reshape(batch, n_pairs, 2 * self.n_heads, self.head_width)
         scores = query.permute(0, 2, 1, 3) @ key * self.head_width**-0.5 + bias
-        seen = scores.softmax(dim=-1) @ value  # (B, 2·heads, P, H / heads)
-        return seen.permute(0, 2, 1, 3).reshape(batch, n_pairs, -1)
+        seen: Tensor = scores.softmax(dim=-1) @ value  # (B, 2·heads, P, H / heads)
+        width = 2 * self.n_heads * self.head_width
+        return seen.permute(0, 2, 1, 3).reshape(batch, n_pairs, width)

@@ -11,10 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from emlb.data.examples import Example
 from emlb_runtime.labels import WordSpan
 from emlb_runtime.schema import enumerate_pairs
-
-from ..data.examples import Example
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -63,13 +64,18 @@ class SplitConfig:
     group: bool = True
     seed: int = 13
 
+    def __post_init__(self) -> None:
+        if self.dev >= 0 and self.dev == self.test:
+            raise ConfigError(f"split.dev and split.test are both fold {self.dev}; choose two")
+
 
 @dataclass(frozen=True)
 class CorpusConfig:
     """One corpus.
 
     Attributes:
-        name: for reports; in a mixture file also the value of ``corpus`` to select.
+        name: for reports; unique in a run.
+        select: of a mixture file, the value of ``corpus`` to take; empty is the name.
         task: which task it trains; may be left out if there is one.
         format: ``brat`` (folders) or ``mixture`` (JSONL).
         train: file or folder below the data folder.
@@ -86,6 +92,7 @@ class CorpusConfig:
 
     name: str
     train: str
+    select: str = ""
     task: str = ""
     format: Literal["brat", "mixture"] = "brat"
     dev: str = ""
@@ -201,9 +208,19 @@ class RunConfig:
     description: str = ""
 
     def __post_init__(self) -> None:
+        # It is a folder's name, and --fresh empties that folder.
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", self.name):
+            raise ConfigError(
+                f"name is {self.name!r}; use letters, digits, dots, hyphens and underscores"
+            )
         names = [task.name for task in self.task]
+        if len(set(names)) < len(names):
+            raise ConfigError(f"two tasks have the same name: {', '.join(names)}")
         if not names or not self.corpus:
             raise ConfigError("a run needs at least one [[task]] and one [[corpus]]")
+        labels = [corpus.name for corpus in self.corpus]
+        if twice := sorted({label for label in labels if labels.count(label) > 1}):
+            raise ConfigError(f"two corpora are named {twice[0]}: name them apart, use select")
         for corpus in self.corpus:
             if corpus.task not in names and not (corpus.task == "" and len(names) == 1):
                 raise ConfigError(

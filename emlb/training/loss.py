@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from emlb.data.examples import Example
+from emlb.model.model import EmlbModel, JointOutput
 from emlb_runtime.labels import WordSpan
 
-from ..data.examples import Example
-from ..model.model import EmlbModel, JointOutput
 from .candidates import build_pairs
 
 SCALE = 1 / 32
@@ -79,8 +79,9 @@ class JointLoss:
         rows_of: dict[str, list[int]] = {}
         for row, example in enumerate(examples):
             rows_of.setdefault(example.supervision.task.name, []).append(row)
-        zero = output.hidden.new_zeros(())
-        entity, relation = zero, zero
+        # Every parameter takes part in every step: distributed training waits for all of them.
+        idle = [parameter.sum() * 0.0 for parameter in self._model.heads.parameters()]
+        entity, relation = torch.stack(idle).sum(), output.hidden.new_zeros(())
         for task, rows in rows_of.items():
             chosen = [examples[row] for row in rows]
             index = torch.tensor(rows, device=output.hidden.device)
@@ -100,13 +101,13 @@ class JointLoss:
         for row, example in enumerate(examples):
             possible[row, : len(example.possible)] = example.possible
         allowed = torch.from_numpy(possible).to(emissions.device)
-        loss: Tensor = self._model.heads[task].crf.loss(emissions, word_mask, allowed)
+        loss: Tensor = self._model.head(task).crf.loss(emissions, word_mask, allowed)
         return loss.sum()
 
     def _predict(
         self, task: str, emissions: Tensor, examples: Sequence[Example]
     ) -> list[list[WordSpan]]:
-        crf = self._model.heads[task].crf.deployed()
+        crf = self._model.head(task).crf.deployed()
         scores = emissions.detach().cpu().numpy()
         lengths = [len(example.possible) for example in examples]
         scheme = examples[0].supervision.task.scheme
@@ -120,8 +121,7 @@ class JointLoss:
         examples: Sequence[Example],
         predicted: list[list[WordSpan]] | None,
     ) -> Tensor:
-        # Every parameter takes part in every step: distributed training waits for all of them.
-        total = sum(p.sum() * 0.0 for p in self._model.heads[task].relation.parameters())
+        total = hidden.new_zeros(())
         batches = build_pairs(examples, predicted, max_pairs=self._max_pairs, rng=self._rng)
         for batch in batches:
             rows, spans, pairs, labels, weights = (
@@ -133,7 +133,7 @@ class JointLoss:
                 logits.float(), labels, weight=weights, reduction="sum"
             )
             total = total + losses
-        return torch.as_tensor(total)
+        return total
 
 
 def _word_emissions(emissions: Tensor, examples: Sequence[Example]) -> tuple[Tensor, Tensor]:

@@ -14,15 +14,12 @@ from typing import Any
 from transformers import EarlyStoppingCallback, set_seed
 from transformers.trainer_utils import get_last_checkpoint
 
-from emlb_runtime.errors import ConfigError
-from emlb_runtime.records import Document
-from emlb_runtime.schema import Task
-
-from ..data.corpora import Corpus, derive_task, load_corpus
-from ..data.coverage import Coverage
-from ..data.examples import Example, ExampleSet, Supervision, make_examples
-from ..data.pack import pack
-from ..evaluation.deployed import (
+from emlb.data.corpora import Corpus, derive_task, load_corpus
+from emlb.data.coverage import Coverage
+from emlb.data.examples import Example, ExampleSet, Supervision, make_examples
+from emlb.data.pack import pack
+from emlb.evaluation import Scores
+from emlb.evaluation.deployed import (
     FLOOR,
     ScoredCorpus,
     apply_thresholds,
@@ -30,9 +27,19 @@ from ..evaluation.deployed import (
     extract,
     score_corpus,
 )
-from ..evaluation.scores import Scores
-from ..model.model import EmlbModel
-from ..model.pretrained import LoadedTokenizer, TrainedModel, load_tokenizer, make_pipeline, resolve_base
+from emlb.model.model import EmlbModel
+from emlb.model.pretrained import (
+    LoadedTokenizer,
+    TrainedModel,
+    load_tokenizer,
+    make_pipeline,
+    resolve_base,
+)
+from emlb.recipes import find_recipe
+from emlb_runtime.errors import ConfigError
+from emlb_runtime.records import Document
+from emlb_runtime.schema import Task
+
 from .config import RunConfig, load_config
 from .trainer import JointTrainer
 
@@ -60,7 +67,7 @@ def train(
     """Train as a configuration says, or go on with a run that was cut off.
 
     Args:
-        config_path: the TOML file.
+        config_path: a TOML file, or the name of a recipe that comes with EMLB.
         overrides: ``section.key=value``.
         fresh: discard what an earlier run of this name left.
         say: receives lines for the user.
@@ -72,7 +79,7 @@ def train(
         ConfigError: if a setting is wrong, or the folder holds a finished or another run.
         DataError: if a corpus cannot be read.
     """
-    config = load_config(config_path, overrides)
+    config = load_config(find_recipe(config_path), overrides)
     folder = config.folder
     checkpoint = _claim(config, fresh=fresh)
     set_seed(config.seed)
@@ -85,7 +92,11 @@ def train(
         config=config,
         examples=ExampleSet(prepared.examples),
         pad=tokenizer.special.pad,
-        scorer=lambda current: _development(current, tokenizer, prepared, say).metrics,
+        scorer=lambda current: (
+            _development(
+                current, tokenizer, prepared, say, quick=config.training.precision == "bf16"
+            ).metrics
+        ),
         checkpoints=str(folder / "checkpoints"),
         callbacks=[EarlyStoppingCallback(config.training.patience)]
         if config.training.patience
@@ -105,6 +116,7 @@ def train(
         {
             "config": asdict(config),
             "development": {name: scores for name, scores in final.metrics.items()},
+            "documents": {c.config.name: len(c.split.train) for c, _ in prepared.corpora},
             "windows": len(prepared.examples),
             "unused": prepared.unused,
             "steps": trainer.state.global_step,
@@ -222,6 +234,7 @@ def _development(
     say: Say,
     *,
     limited: bool = True,
+    quick: bool = False,
 ) -> Development:
     """Extract the development documents once, choose thresholds, score.
 
@@ -231,7 +244,7 @@ def _development(
         replace(task, thresholds=dict.fromkeys(task.relation_types, FLOOR))
         for task in prepared.tasks
     ]
-    pipeline = make_pipeline(model, tokenizer, tasks=floor, batch=16, autocast=limited)
+    pipeline = make_pipeline(model, tokenizer, tasks=floor, batch=16, autocast=quick)
     limits = [corpus.config.dev_limit if limited else 0 for corpus, _ in prepared.corpora]
     scored = [
         replace(corpus, documents=corpus.documents[: limit or None])

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from transformers import Trainer, TrainingArguments
 
-from ..data.examples import ExampleSet
-from ..model.model import EmlbModel
+from emlb.data.examples import ExampleSet
+from emlb.model.model import EmlbModel
+
 from .config import RunConfig, TrainingConfig
 from .loss import JointLoss, collate
 
@@ -39,6 +41,7 @@ class JointTrainer(Trainer):
         **kwargs: Any,
     ) -> None:
         self._config = config.training
+        self._joint = model
         self._scorer = scorer
         self._loss = JointLoss(model, max_pairs=config.training.max_pairs, seed=config.seed)
         super().__init__(
@@ -53,7 +56,7 @@ class JointTrainer(Trainer):
     def create_optimizer(self) -> torch.optim.Optimizer:
         """AdamW with separate rates for encoder and heads."""
         if self.optimizer is None:
-            groups = self.model.parameter_groups(
+            groups = self._joint.parameter_groups(
                 encoder_rate=self._config.encoder_rate,
                 head_rate=self._config.head_rate,
                 weight_decay=self._config.weight_decay,
@@ -97,7 +100,8 @@ class JointTrainer(Trainer):
 
 def _arguments(config: RunConfig, checkpoints: str, *, n_examples: int) -> TrainingArguments:
     training: TrainingConfig = config.training
-    per_update = training.batch_size * training.gradient_accumulation
+    processes = int(os.environ.get("WORLD_SIZE", "1"))  # as torchrun and accelerate set it
+    per_update = training.batch_size * training.gradient_accumulation * processes
     per_epoch = max(1, -(-n_examples // per_update))
     interval = max(1, per_epoch // training.evaluations_per_epoch)
     return TrainingArguments(

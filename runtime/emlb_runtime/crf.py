@@ -116,9 +116,13 @@ class Crf:
 
 
 def _log_matmul(scores: Floats, weights: Floats) -> Floats:
-    """log(exp(scores) @ weights) without overflow; (B, E) and (E, E)."""
+    """log(exp(scores) @ weights) without overflow; (B, E) and (E, E).
+
+    Each row is multiplied alone: a product of all rows at once rounds a row differently
+    beside other rows, and no note's scores may depend on the notes beside it.
+    """
     top = scores.max(axis=1, keepdims=True)
-    result: Floats = np.log(np.exp(scores - top) @ weights) + top
+    result: Floats = np.log((np.exp(scores - top)[:, None] @ weights)[:, 0]) + top
     return result
 
 

@@ -83,20 +83,26 @@ class Decoding:
     def _settle_border(
         self, index: int, before: list[Mention], after: list[Mention]
     ) -> tuple[list[Mention], list[Mention]]:
-        """Where mentions of two neighbouring windows overlap, keep the one better in view."""
-        lost: set[Mention] = set()
-        border = self.windows[index].start
-        for early in before:
-            if early.end <= border:
-                continue
-            for late in after:
-                if late.start < early.end and early.start < late.end and late not in lost:
-                    early_view = self.windows[index - 1].context(early.start, early.end)
-                    late_view = self.windows[index].context(late.start, late.end)
-                    lost.add(early if late_view > early_view else late)
+        """Where mentions of two neighbouring windows overlap, keep the one better in view.
+
+        The best seen goes first and shuts out its rivals, so none is lost to a loser.
+        """
+        ahead, here = self.windows[index - 1], self.windows[index]
+        ranked = [(-ahead.context(m.start, m.end), 0, m) for m in before if m.end > here.start]
+        ranked += [(-here.context(m.start, m.end), 1, m) for m in after if m.start < ahead.end]
+        kept: list[tuple[int, Mention]] = []
+        lost: set[tuple[int, Mention]] = set()
+        for _, side, mention in sorted(ranked):
+            if any(
+                side != other and mention.start < rival.end and rival.start < mention.end
+                for other, rival in kept
+            ):
+                lost.add((side, mention))
+            else:
+                kept.append((side, mention))
         return (
-            [mention for mention in before if mention not in lost],
-            [mention for mention in after if mention not in lost],
+            [mention for mention in before if (0, mention) not in lost],
+            [mention for mention in after if (1, mention) not in lost],
         )
 
     def candidates(self, index: int) -> Candidates:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,7 +45,8 @@ class Head:
     crf: Crf
 
 
-class Job(NamedTuple):
+@dataclass(frozen=True, slots=True, eq=False)
+class Job:
     """One window of one note on its way through the network."""
 
     state: NoteState
@@ -185,9 +186,7 @@ class Pipeline:
                 )
         return [result for result in results if result is not None]
 
-    def _decode(
-        self, jobs: Sequence[Job], encoded: Sequence[Encoded], given: Given | None
-    ) -> None:
+    def _decode(self, jobs: Sequence[Job], encoded: Sequence[Encoded], given: Given | None) -> None:
         """Feed each window's mentions to its note's decodings."""
         for position, head in enumerate(self.heads):
             found = (
@@ -200,9 +199,7 @@ class Pipeline:
         for job, result in zip(jobs, encoded, strict=True):
             job.state.waiting[job.index] = (job, result)
 
-    def _relate(
-        self, states: Iterable[NoteState], mapped: Callable[..., Iterable[Any]]
-    ) -> None:
+    def _relate(self, states: Iterable[NoteState], mapped: Callable[..., Iterable[Any]]) -> None:
         """Score the pairs of every settled window and let its hidden states go."""
         work = [
             (position, job, result, candidates)
@@ -234,7 +231,8 @@ class Pipeline:
             spans[None],
             candidates.pairs[None],
         )
-        return logits[0]
+        own: NDArray[np.floating] = logits[0]
+        return own
 
     def _document(self, state: NoteState) -> Document:
         entities: list[Entity] = []
@@ -312,20 +310,21 @@ def _mentions(
     return found
 
 
-def _given_spans(
-    job: Job, task: Task, entities: Sequence[Entity]
-) -> list[tuple[WordSpan, float]]:
-    """Given mentions of the task's types that lie whole in the window, on its word axis."""
+def _given_spans(job: Job, task: Task, entities: Sequence[Entity]) -> list[tuple[WordSpan, float]]:
+    """Given mentions of the task's types that lie whole in the window, on its word axis.
+
+    Of several mentions of one type and extent the first counts.
+    """
     tokens, window = job.state.tokens, job.state.windows[job.index]
-    spans = []
+    spans: dict[WordSpan, float] = {}
     for entity in entities:
         if entity.type not in task.entity_types:
             continue
         span = align(tokens, entity.start, entity.end)
         if span and window.start <= span[0] and span[1] <= window.end:
             type = task.entity_types.index(entity.type)
-            spans.append(((span[0] - window.start, span[1] - window.start, type), entity.score))
-    return spans
+            spans.setdefault((span[0] - window.start, span[1] - window.start, type), entity.score)
+    return list(spans.items())
 
 
 def align(tokens: Tokens, start: int, end: int) -> tuple[int, int] | None:

@@ -138,7 +138,8 @@ def enumerate_pairs(task: Task, types: Sequence[int] | NDArray[np.int64]) -> NDA
     kinds = np.asarray(types, dtype=np.int64)
     if len(kinds) < 2 or not task.relation_types:
         return np.zeros((0, 2), dtype=np.int64)
-    joinable = task.allowed.any(axis=0)[kinds[:, None], kinds[None, :]]
+    by_type: NDArray[np.bool_] = np.any(task.allowed, axis=0)
+    joinable = by_type[kinds[:, None], kinds[None, :]]
     np.fill_diagonal(joinable, False)
     return np.argwhere(joinable)
 

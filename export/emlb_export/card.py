@@ -1,0 +1,123 @@
+"""The model card that goes into every bundle."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from emlb_runtime.bundle import BundleConfig
+
+from .verify import Agreement, TensorParity
+
+
+@dataclass(frozen=True)
+class Checks:
+    """What was verified before the bundle was written.
+
+    Attributes:
+        tensors: torch to ONNX fp32.
+        decoded: likewise, on notes.
+        quantized: ONNX fp32 to int8 on the same notes; None without int8.
+    """
+
+    tensors: TensorParity
+    decoded: Agreement
+    quantized: Agreement | None
+
+
+def render_card(config: BundleConfig, checks: Checks, tables: Mapping[str, str]) -> str:
+    """The card as Markdown.
+
+    Args:
+        config: of the bundle.
+        checks: verification figures.
+        tables: per precision, a table of scores on annotated data, plain text.
+    """
+    provenance = config.provenance
+    parts = [
+        f"# {config.name} {config.version}",
+        config.description,
+        "**Not a medical device.** For research and data engineering; a person must check what "
+        "it extracts before it touches care.",
+        "## What it extracts",
+        *(_task(task.to_json()) for task in config.tasks),
+        "## Where it comes from",
+        _provenance(provenance),
+        "## Scores",
+        *_scores(config.scores, tables),
+        "## Verification at export",
+        _checks(checks),
+        "## Limits",
+        "English only. Mentions are contiguous and do not nest. Relations are found between "
+        f"mentions of one window ({config.windows.max_pieces} word pieces, about "
+        f"{config.windows.max_pieces * 4 // 5 // 10 * 10} words). Letter case is ignored if the "
+        "base ignores it. Negated and "
+        "hypothetical findings are entities like any other. Probabilities are not calibrated "
+        "for your notes.",
+        "int8 keeps one scale per word piece, so a note's result does not depend on what runs "
+        "beside it. It is exact on processors with AVX-VNNI, AVX-512 VNNI or Arm dot products; "
+        "older x86 processors may round differently: compare with `--precision fp32` there."
+        if "int8" in config.encoders
+        else "This bundle has no int8 encoder.",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _task(task: Mapping[str, Any]) -> str:
+    lines = [f"Task `{task['name']}`: entities {', '.join(task['entity_types'])}."]
+    for relation in task["relation_types"]:
+        signatures = [f"{h} → {t}" for r, h, t in task["signatures"] if r == relation]
+        threshold = task["thresholds"].get(relation, 0.5)
+        lines.append(f"- `{relation}` (from probability {threshold:.2f}): {', '.join(signatures)}")
+    return "\n".join(lines)
+
+
+def _provenance(provenance: Mapping[str, Any]) -> str:
+    lines = [f"Base encoder: {provenance.get('base', 'unknown')}."]
+    lines += [f"- {line}" for line in _corpora(provenance.get("corpora", ()))]
+    for key, label in (("steps", "Updates"), ("epochs", "epochs"), ("seed", "seed")):
+        if key in provenance:
+            lines.append(f"- {label}: {provenance[key]}")
+    return "\n".join(lines)
+
+
+def _corpora(corpora: Sequence[Mapping[str, Any]]) -> list[str]:
+    return [
+        f"trained on {corpus['name']}: {corpus['documents']} documents"
+        + (f" × {corpus['repeat']}" if corpus.get("repeat", 1) > 1 else "")
+        for corpus in corpora
+    ]
+
+
+def _scores(scores: Mapping[str, Any], tables: Mapping[str, str]) -> list[str]:
+    parts = []
+    development = scores.get("development")
+    if development:
+        lines = ["Development data, strict micro F1 (percent), torch fp32:", ""]
+        lines += ["| | F1 |", "|---|---|"]
+        lines += [
+            f"| {name.replace('_', ' ')} | {100 * value:.1f} |"
+            for name, value in development.items()
+            if name != "score"
+        ]
+        parts.append("\n".join(lines))
+    parts += [f"{precision}:\n\n```\n{table}\n```" for precision, table in tables.items()]
+    return parts or ["None were measured when this bundle was written."]
+
+
+def _checks(checks: Checks) -> str:
+    tensors, decoded = checks.tensors, checks.decoded
+    lines = [
+        f"- torch to ONNX fp32, {tensors.shapes} shapes: largest absolute difference "
+        f"{tensors.hidden:.1e} (hidden states), {tensors.emissions:.1e} (emissions), "
+        f"{tensors.logits:.1e} (relation logits)",
+        f"- decoded on {decoded.notes} notes: {decoded.entities} entities and "
+        f"{decoded.relations} relations, identical",
+    ]
+    if checks.quantized:
+        lines.append(
+            f"- int8 against fp32 on the same notes: F1 {100 * checks.quantized.entity_f1:.1f} "
+            f"(entities), {100 * checks.quantized.relation_f1:.1f} (relations)"
+        )
+    return "\n".join(lines)

@@ -1,0 +1,108 @@
+"""Torch to ONNX: the encoder with all tasks' emissions, and one relation head per task.
+
+The TorchScript exporter is used: it keeps every axis dynamic, and the graphs are plain
+enough for it. optimum's exporter knows only its own architectures.
+"""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import onnx
+import torch
+from torch import Tensor, nn
+
+from emlb.model.model import EmlbModel
+from emlb_runtime.errors import ArtefactError
+
+OPSET = 17
+MAX_BYTES = 2 << 30
+
+
+class _Encoder(nn.Module):
+    """The encoder with a flat tuple of outputs, as graphs want them."""
+
+    def __init__(self, model: EmlbModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, ...]:
+        output = self.model(input_ids, attention_mask)
+        return (output.hidden, *output.emissions.values())
+
+
+def export_encoder(model: EmlbModel, path: Path) -> None:
+    """Write ``input_ids, attention_mask → hidden, emissions_<task>…``.
+
+    Args:
+        model: in evaluation mode, on the CPU.
+        path: the file to write.
+
+    Raises:
+        ArtefactError: if the graph is too large for one file or not well formed.
+    """
+    ids = torch.ones((2, 9), dtype=torch.long)
+    outputs = ["hidden", *(f"emissions_{name}" for name in model.heads)]
+    axes = {name: {0: "windows", 1: "pieces"} for name in ("input_ids", "attention_mask", *outputs)}
+    _export(
+        _Encoder(model).eval(), (ids, ids), path, ["input_ids", "attention_mask"], outputs, axes
+    )
+
+
+def export_relations(model: EmlbModel, task: str, path: Path) -> None:
+    """Write ``hidden, attention_mask, spans, pairs → logits`` of one task.
+
+    Args:
+        model: in evaluation mode, on the CPU.
+        task: whose head.
+        path: the file to write.
+
+    Raises:
+        ArtefactError: as ``export_encoder``.
+    """
+    hidden = torch.zeros((2, 9, model.config.encoder_config.hidden_size))
+    mask = torch.ones((2, 9), dtype=torch.long)
+    spans = torch.tensor([[[1, 3, 0], [4, 5, 0], [6, 8, 0]]] * 2)
+    pairs = torch.tensor([[[0, 1], [1, 2]]] * 2)
+    _export(
+        model.head(task).relation.eval(),
+        (hidden, mask, spans, pairs),
+        path,
+        ["hidden", "attention_mask", "spans", "pairs"],
+        ["logits"],
+        {
+            "hidden": {0: "windows", 1: "pieces"},
+            "attention_mask": {0: "windows", 1: "pieces"},
+            "spans": {0: "windows", 1: "spans"},
+            "pairs": {0: "windows", 1: "pairs"},
+            "logits": {0: "windows", 1: "pairs"},
+        },
+    )
+
+
+def _export(
+    module: nn.Module,
+    inputs: tuple[Tensor, ...],
+    path: Path,
+    input_names: list[str],
+    output_names: list[str],
+    axes: dict[str, dict[int, str]],
+) -> None:
+    with warnings.catch_warnings(), torch.no_grad():
+        # The tracer warns of every shape read as a constant; verification over many shapes
+        # is what shows whether one was.
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            module,
+            inputs,
+            str(path),
+            input_names=input_names,
+            output_names=output_names,
+            dynamic_axes=axes,
+            opset_version=OPSET,
+            dynamo=False,
+        )
+    if path.stat().st_size >= MAX_BYTES:
+        raise ArtefactError(f"{path.name} is 2 GB or more; a bundle's files must be smaller")
+    onnx.checker.check_model(str(path))

@@ -1,0 +1,123 @@
+"""The relation head: what its logits may depend on, and what not."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import pytest
+import torch
+from torch import Tensor
+
+from emlb.model.relation import DISTANCES, RelationHead
+
+WIDTH, N_TYPES, N_RELATIONS = 16, 3, 4
+
+
+class Inputs(NamedTuple):
+    hidden: Tensor
+    attention_mask: Tensor
+    spans: Tensor
+    pairs: Tensor
+
+
+@pytest.fixture
+def head() -> RelationHead:
+    torch.manual_seed(5)
+    made = RelationHead(
+        WIDTH, N_TYPES, N_RELATIONS, relation_width=8, n_heads=2, dropout=0.1
+    ).eval()
+    with torch.no_grad():
+        for parameter in made.parameters():
+            parameter.normal_(std=0.5)
+    return made
+
+
+@pytest.fixture
+def inputs() -> Inputs:
+    """Two windows of 20 pieces, four spans each, all their ordered pairs."""
+    torch.manual_seed(6)
+    spans = torch.tensor(
+        [
+            [[1, 3, 0], [4, 5, 1], [8, 12, 2], [18, 20, 0]],
+            [[2, 4, 1], [2, 3, 0], [10, 11, 1], [15, 19, 2]],
+        ]
+    )
+    pairs = torch.tensor([[a, b] for a in range(4) for b in range(4) if a != b])
+    mask = torch.ones(2, 20, dtype=torch.long)
+    return Inputs(torch.randn(2, 20, WIDTH), mask, spans, pairs.repeat(2, 1, 1))
+
+
+def close(actual: Tensor, expected: Tensor) -> None:
+    torch.testing.assert_close(actual, expected, atol=1e-5, rtol=1e-5)
+
+
+def test_padding_of_spans_pairs_and_pieces_changes_nothing(
+    head: RelationHead, inputs: Inputs
+) -> None:
+    logits = head(*inputs)
+    assert logits.shape == (2, 12, N_RELATIONS)
+    padded = head(
+        torch.cat([inputs.hidden, 100 * torch.randn(2, 7, WIDTH)], dim=1),
+        torch.cat([inputs.attention_mask, torch.zeros(2, 7, dtype=torch.long)], dim=1),
+        torch.cat([inputs.spans, torch.zeros(2, 5, 3, dtype=torch.long)], dim=1),
+        torch.cat([inputs.pairs, torch.zeros(2, 3, 2, dtype=torch.long)], dim=1),
+    )
+    assert padded.shape == (2, 15, N_RELATIONS)
+    close(padded[:, :12], logits)
+
+
+def test_windows_do_not_see_each_other(head: RelationHead, inputs: Inputs) -> None:
+    alone = [head(*(values[row : row + 1] for values in inputs)) for row in range(2)]
+    close(head(*inputs), torch.cat(alone))
+
+
+@pytest.mark.parametrize("n_spans", [0, 4])
+def test_no_pairs(head: RelationHead, inputs: Inputs, n_spans: int) -> None:
+    none = torch.zeros(2, 0, 2, dtype=torch.long)
+    logits = head(inputs.hidden, inputs.attention_mask, inputs.spans[:, :n_spans], none)
+    assert logits.shape == (2, 0, N_RELATIONS)
+
+
+def test_order_of_pairs_and_of_spans_is_free(head: RelationHead, inputs: Inputs) -> None:
+    logits, order = head(*inputs), torch.randperm(12)
+    close(head(*inputs._replace(pairs=inputs.pairs[:, order])), logits[:, order])
+    place = torch.tensor([2, 0, 3, 1])  # span i of the new order is place[i] of the old
+    moved = inputs._replace(spans=inputs.spans[:, place], pairs=place.argsort()[inputs.pairs])
+    close(head(*moved), logits)
+
+
+def test_fewer_pairs_give_the_same_logits(head: RelationHead, inputs: Inputs) -> None:
+    close(head(*inputs._replace(pairs=inputs.pairs[:, 3:5])), head(*inputs)[:, 3:5])
+
+
+def test_direction_type_place_and_context_matter(head: RelationHead, inputs: Inputs) -> None:
+    logits, retyped, moved = head(*inputs), inputs.spans.clone(), inputs.spans.clone()
+    retyped[:, 0, 2] = 2 - retyped[:, 0, 2]
+    moved[:, 0, :2] += 2
+    changed = {
+        "direction": inputs._replace(pairs=inputs.pairs.flip(-1)),
+        "type": inputs._replace(spans=retyped),
+        "place": inputs._replace(spans=moved),
+        "context": inputs._replace(hidden=inputs.hidden + torch.randn(2, 20, WIDTH)),
+    }
+    for what, other in changed.items():
+        assert (head(*other) - logits).abs().amax() > 1e-3, what
+
+
+def test_distance_is_bucketed_up_to_the_last_bound(head: RelationHead) -> None:
+    """Mentions further apart than the last bucket begins are told apart by context alone."""
+    spans = torch.tensor([[[0, 1, 0], [1, 2, 1], [3, 4, 1], [1 + DISTANCES[-1], 90, 1]]])
+    pairs = torch.tensor([[[0, 1], [1, 0], [0, 2], [2, 0], [0, 3], [3, 0]]])
+    inside = torch.zeros(1, 4, 100)
+    place = torch.arange(100)
+    for span, (start, end, _) in enumerate(spans[0].tolist()):
+        inside[0, span, start:end] = 1
+    _, bucket = head._places(place, inside, spans, pairs[..., :1], pairs[..., 1:])
+    last = len(DISTANCES)
+    assert bucket.tolist() == [[0, last + 1, 2, last + 3, last, 2 * last + 1]]
+
+
+def test_every_parameter_learns(head: RelationHead, inputs: Inputs) -> None:
+    head(*inputs).square().sum().backward()
+    for name, parameter in head.named_parameters():
+        assert parameter.grad is not None and parameter.grad.abs().sum() > 0, name
