@@ -73,3 +73,11 @@ def tiny_run(
 ) -> tiny.TinyRun:
     """A finished training run that has learned the eight notes; treat it as read-only."""
     return tiny.train_tiny(tmp_path_factory.mktemp("tiny"), encoder=tiny_encoder, data=tiny_data)
+
+
+@pytest.fixture(scope="session")
+def tiny_bundle(tiny_run: tiny.TinyRun, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny model exported, fp32 and int8; read only."""
+    from emlb_export.run import export
+
+    return export(tiny_run.folder, out=tmp_path_factory.mktemp("export") / "tiny", quantize=True)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -24,12 +23,6 @@ def command(
     with one_sentence_errors(PROGRAM):
         from emlb_runtime.bundle import Bundle
 
-        config = Bundle.load(bundle).config
-        typer.echo(json.dumps(config, default=_plain, ensure_ascii=False, indent=2))
-
-
-def _plain(value: Any) -> Any:
-    """What JSON lacks: records as objects, everything else as text."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {item.name: getattr(value, item.name) for item in dataclasses.fields(value)}
-    return list(value) if isinstance(value, set | frozenset) else str(value)
+        checked = Bundle.load(bundle)
+        checked.verify()
+        typer.echo(json.dumps(checked.config.to_json(), ensure_ascii=False, indent=2))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import shutil
 import time
@@ -80,6 +81,8 @@ def train(
         DataError: if a corpus cannot be read.
     """
     config = load_config(find_recipe(config_path), overrides)
+    if config.training.tensorboard and importlib.util.find_spec("tensorboard") is None:
+        raise ConfigError("training.tensorboard is set, but tensorboard is not installed")
     folder = config.folder
     checkpoint = _claim(config, fresh=fresh)
     set_seed(config.seed)

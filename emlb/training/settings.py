@@ -19,6 +19,8 @@ T = TypeVar("T")
 def load_toml(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
     """A TOML file's values, with ``section.key=value`` overrides applied.
 
+    One of several sections of a name is given by its number: ``corpus.0.repeat=2``.
+
     Values are read as TOML, or as a plain string where that fails.
 
     Raises:
@@ -35,13 +37,26 @@ def load_toml(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
         if not equals or not key:
             raise ConfigError(f"override {override!r}: write it as key=value or section.key=value")
         *sections, last = key.strip().split(".")
-        target = values
+        target: Any = values
         for section in sections:
-            target = target.setdefault(section, {})
-            if not isinstance(target, dict):
-                raise ConfigError(f"override {override!r}: {section} is not a section")
+            target = _section(target, section, override)
+        if not isinstance(target, dict):
+            raise ConfigError(f"override {override!r}: {sections[-1]} is not a section")
         target[last] = _value(text.strip())
     return values
+
+
+def _section(target: Any, name: str, override: str) -> Any:
+    """A section's subsection, made if it is missing; of a list of sections, one by number."""
+    if isinstance(target, list):
+        if not name.isdecimal() or int(name) >= len(target):
+            raise ConfigError(
+                f"override {override!r}: name one of the {len(target)} by its number, from 0"
+            )
+        return target[int(name)]
+    if not isinstance(target, dict):
+        raise ConfigError(f"override {override!r}: {name} is not in a section")
+    return target.setdefault(name, {})
 
 
 def _value(text: str) -> Any:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from .backend import Backend, Encoded
 from .crf import Crf
-from .decode import Candidates, Decoding, Mention
+from .decode import Candidates, Decoding, Link, Mention
 from .labels import WordSpan
 from .records import Document, Entity, Note, Relation, Status
 from .schema import Task
@@ -235,10 +235,23 @@ class Pipeline:
         return own
 
     def _document(self, state: NoteState) -> Document:
-        entities: list[Entity] = []
-        relations: list[Relation] = []
-        for decoding in state.decodings:
-            self._collect(state, decoding, entities, relations)
+        found = sorted(
+            (mention.start, mention.end, position, mention)
+            for position, decoding in enumerate(state.decodings)
+            for mention in {m for window in decoding.mentions for m in window}
+            if mention.score >= self._min_score
+        )
+        ids = {(position, m): f"T{n}" for n, (_, _, position, m) in enumerate(found, start=1)}
+        entities = [
+            self._entity(state, position, mention, id) for (position, mention), id in ids.items()
+        ]
+        relations = [
+            self._relation(position, link, ids)
+            for position, decoding in enumerate(state.decodings)
+            for link in sorted(decoding.links, key=lambda link: (link.head, link.tail, link.type))
+            if link.score >= self._min_score
+            and {(position, link.head), (position, link.tail)} <= ids.keys()
+        ]
         status = Status(
             characters=len(state.note.text),
             windows=len(state.windows),
@@ -248,43 +261,31 @@ class Pipeline:
         )
         return Document(state.note, tuple(entities), tuple(relations), status)
 
-    def _collect(
-        self,
-        state: NoteState,
-        decoding: Decoding,
-        entities: list[Entity],
-        relations: list[Relation],
-    ) -> None:
-        """Append a task's mentions and links as records, ids going on from those there."""
-        task, tokens, text = decoding.task, state.tokens, state.note.text
-        ids: dict[Mention, str] = {}
-        for mention in sorted({m for window in decoding.mentions for m in window}):
-            if mention.score < self._min_score:
-                continue
-            start, end = int(tokens.start[mention.start]), int(tokens.end[mention.end - 1])
-            ids[mention] = f"T{len(entities) + 1}"
-            entities.append(
-                Entity(
-                    id=ids[mention],
-                    type=task.entity_types[mention.type],
-                    start=start,
-                    end=end,
-                    text=text[start:end],
-                    score=mention.score,
-                    task=task.name,
-                )
-            )
-        for link in sorted(decoding.links, key=lambda link: (link.head, link.tail, link.type)):
-            if link.score >= self._min_score and link.head in ids and link.tail in ids:
-                relations.append(
-                    Relation(
-                        type=task.relation_types[link.type],
-                        head=ids[link.head],
-                        tail=ids[link.tail],
-                        score=link.score,
-                        task=task.name,
-                    )
-                )
+    def _entity(self, state: NoteState, position: int, mention: Mention, id: str) -> Entity:
+        task = self.heads[position].task
+        start = int(state.tokens.start[mention.start])
+        end = int(state.tokens.end[mention.end - 1])
+        return Entity(
+            id=id,
+            type=task.entity_types[mention.type],
+            start=start,
+            end=end,
+            text=state.note.text[start:end],
+            score=mention.score,
+            task=task.name,
+        )
+
+    def _relation(
+        self, position: int, link: Link, ids: Mapping[tuple[int, Mention], str]
+    ) -> Relation:
+        task = self.heads[position].task
+        return Relation(
+            type=task.relation_types[link.type],
+            head=ids[position, link.head],
+            tail=ids[position, link.tail],
+            score=link.score,
+            task=task.name,
+        )
 
 
 def _mentions(

@@ -21,6 +21,8 @@ MAX_MARKS = 8
 """Combining marks that a word may end with; a longer run of them is left out."""
 
 _SURROGATES = re.compile("[\ud800-\udfff]")
+# BERT's normaliser deletes these, which would make one word of the two around a page break.
+_BREAKS = re.compile("[\x0b\x0c\x1c-\x1f\x85]")
 _SENTENCE_ENDS = np.array([ord(mark) for mark in ".!?;。！？"], dtype=np.uint32)
 _SPACES = np.array([code for code in range(0x3001) if chr(code).isspace()], dtype=np.uint32)
 _LINE_ENDS = np.array([0x0A, 0x0B, 0x0C, 0x0D, 0x85, 0x2028, 0x2029], dtype=np.uint32)
@@ -58,7 +60,8 @@ def tokenise(tokenizer: Any, text: str) -> Tokens:
         text: the note. Lone surrogates, which no tokenizer takes, are read as U+FFFD;
             offsets stay those of the text given.
     """
-    encoding = tokenizer.encode(_SURROGATES.sub("\ufffd", text), add_special_tokens=False)
+    readable = _BREAKS.sub(" ", _SURROGATES.sub("\ufffd", text))
+    encoding = tokenizer.encode(readable, add_special_tokens=False)
     ids = np.array(encoding.ids, dtype=np.int64)
     offsets = np.array(encoding.offsets, dtype=np.int64).reshape(-1, 2)
     words = np.array([-1 if word is None else word for word in encoding.word_ids], dtype=np.int64)

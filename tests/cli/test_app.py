@@ -11,6 +11,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+import typer
 from typer.testing import CliRunner, Result
 
 from emlb_cli.app import app
@@ -77,38 +78,33 @@ def test_version() -> None:
 
 def test_train(stand: Stand) -> None:
     call = stand("emlb.training.run", "train", Path("runs/one"))
-    result = emlb("train", "ade.toml", "--set", "a.b=1", "--set", "c=x=y", "--resume")
+    result = emlb("train", "ade.toml", "--set", "a.b=1", "--set", "c=x=y", "--fresh")
     assert (result.exit_code, result.stdout) == (0, f"{Path('runs/one')}\n")
     assert call == Call(
-        (Path("ade.toml"),), {"overrides": ["a.b=1", "c=x=y"], "resume": True, "fresh": False}
+        (Path("ade.toml"),),
+        {"overrides": ["a.b=1", "c=x=y"], "fresh": True, "say": typer.echo},
     )
-
-
-def test_train_cannot_resume_and_start_over(stand: Stand) -> None:
-    call = stand("emlb.training.run", "train", Path())
-    result = emlb("train", "ade.toml", "--resume", "--fresh")
-    assert result.exit_code == 2
-    assert "--resume and --fresh exclude each other" in result.stderr
-    assert call == Call()
 
 
 def test_interrupted_training_says_how_to_go_on(stand: Stand) -> None:
     stand("emlb.training.run", "train", KeyboardInterrupt())
     result = emlb("train", "ade.toml")
     assert result.exit_code == 130
-    assert "emlb train ade.toml --resume goes on" in result.stderr
+    assert "the same command goes on" in result.stderr
 
 
 def test_evaluate(stand: Stand) -> None:
     call = stand("emlb.evaluation.run", "evaluate", FakeReport())
     arguments = "--corpus ade --corpus chia --limit 5 --gold-mentions --json s.json"
-    more = "--precision fp32 --task clinical"
+    more = "--precision fp32 --task clinical --split splits.json --part dev"
     result = emlb("evaluate", "model", "dev.jsonl", *arguments.split(), *more.split())
     assert (result.exit_code, result.stdout) == (0, "Entities  71.9\n")
     assert call == Call(
         (Path("model"), Path("dev.jsonl")),
         {
             "corpora": ["ade", "chia"],
+            "split": Path("splits.json"),
+            "part": "dev",
             "limit": 5,
             "gold_mentions": True,
             "json_path": Path("s.json"),
@@ -128,10 +124,13 @@ def test_export(stand: Stand) -> None:
         {
             "out": Path("bundle"),
             "quantize": True,
+            "int8_only": False,
             "name": "tiny",
+            "version": None,
             "notes": Path("notes"),
             "overwrite": True,
             "eval_data": Path("d"),
+            "say": typer.echo,
         },
     )
 

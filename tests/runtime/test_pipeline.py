@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
-from emlb_runtime import pipeline
+from emlb_runtime import pipeline as pipeline_module
 from emlb_runtime.backend import Backend, Encoded, Floats, Ints
 from emlb_runtime.crf import Crf
 from emlb_runtime.pipeline import SEGMENT, Head, Pipeline, Special, align
@@ -340,7 +340,7 @@ def test_segments_change_nothing(monkeypatch: pytest.MonkeyPatch, segment: int) 
     notes = [Note(str(n), "placebo chest pain, rash and amoxicillin " * 15 * n) for n in range(4)]
     expected = make_pipeline().run(notes)
     assert sum(document.status.windows for document in expected if document.status) > 10
-    monkeypatch.setattr(pipeline, "SEGMENT", segment)
+    monkeypatch.setattr(pipeline_module, "SEGMENT", segment)
     assert make_pipeline().run(notes) == expected
 
 
@@ -413,12 +413,13 @@ def test_given_mentions_of_a_long_note() -> None:
 
 
 def test_given_mentions_overlap_across_windows() -> None:
-    """Whole and first word of each mention, some decided by different windows."""
-    note = Note("n", "chest pain and " * 100)
+    """One and four words from each word on, some of which different windows decide."""
+    note = Note("n", "and " * 300)
     given = [
-        Entity.annotate(note, f"G{start}-{length}", "Disorder", ((start, start + length),))
-        for start in range(0, len(note.text), 15)
-        for length in (5, 10)
+        Entity.annotate(note, f"G{start}-{end}", "Disorder", ((start, end),))
+        for start in range(0, len(note.text), 4)
+        for end in (start + 3, start + 15)
+        if end < len(note.text)
     ]
     found = relate(note, given)
     assert found.status is not None and found.status.windows > 8

@@ -1,0 +1,165 @@
+"""Exporting: verified, complete, and alike in torch, fp32 and int8."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from emlb.evaluation.run import evaluate
+from emlb.model.pretrained import TrainedModel
+from emlb_export.run import export, find_model
+from emlb_export.verify import compare_decoded, compare_tensors
+from emlb_runtime import Extractor, Note
+from emlb_runtime.bundle import Bundle
+from emlb_runtime.errors import ArtefactError, ConfigError
+from emlb_runtime.extract import load_pipeline
+from tests.tiny import TinyRun
+
+
+def test_a_bundle_holds_what_its_configuration_names(tiny_bundle: Path) -> None:
+    bundle = Bundle.load(tiny_bundle)
+    bundle.verify()
+    assert {path.name for path in tiny_bundle.iterdir()} == {*bundle.config.files, "config.json"}
+    assert bundle.config.default_precision == "int8"
+    assert set(bundle.config.encoders) == {"fp32", "int8"}
+    card = (tiny_bundle / "README.md").read_text(encoding="utf-8")
+    for line in ("Not a medical device", "identical", "int8 against fp32"):
+        assert line in card
+
+
+def test_torch_and_onnx_agree(tiny_run: TinyRun, tiny_bundle: Path) -> None:
+    trained = TrainedModel.load(tiny_run.model)
+    bundle = Bundle.load(tiny_bundle)
+    torch_pipeline = trained.pipeline(batch=3)
+    onnx_pipeline = load_pipeline(bundle, precision="fp32", batch=2)
+    parity = compare_tensors(
+        torch_pipeline.backend,
+        onnx_pipeline.backend,
+        bundle.config.tasks,
+        vocabulary=trained.tokenizer.tokenizer.get_vocab_size(),
+        max_pieces=bundle.config.windows.max_pieces,
+    )
+    assert parity.shapes >= 20
+    assert parity.worst < 1e-4
+    notes = [document.note for document in tiny_run.documents]
+    notes.append(Note("long", " ".join(note.text for note in notes) * 5))
+    agreement = compare_decoded(torch_pipeline, onnx_pipeline, notes)
+    assert agreement.identical
+    assert agreement.relations > 0
+
+
+def test_the_exported_bundle_finds_what_was_annotated(tiny_run: TinyRun, tiny_bundle: Path) -> None:
+    extractor = Extractor.load(tiny_bundle, precision="fp32", provider="cpu")
+    for document in tiny_run.documents:
+        found = extractor.extract(document.note.text)
+        assert {(e.type, e.start, e.end) for e in found.entities} == {
+            (e.type, e.start, e.end) for e in document.entities
+        }
+        assert {(t.relation.type, t.head.text, t.tail.text) for t in found.triples()} == {
+            (t.relation.type, t.head.text, t.tail.text) for t in document.triples()
+        }
+
+
+def test_torch_and_bundle_score_alike(
+    tiny_run: TinyRun, tiny_bundle: Path, tiny_data: Path
+) -> None:
+    torch_report = evaluate(tiny_run.folder, tiny_data, gold_mentions=True)
+    onnx_report = evaluate(tiny_bundle, tiny_data, precision="fp32", gold_mentions=True)
+    assert torch_report.scores == onnx_report.scores
+    (scores,) = onnx_report.scores.values()
+    assert scores.relations.strict.micro.f1 == 1.0
+
+
+def test_int8_does_not_depend_on_its_neighbours(tiny_bundle: Path) -> None:
+    backend = load_pipeline(Bundle.load(tiny_bundle), precision="int8").backend
+    rng = np.random.default_rng(0)
+    ids = rng.integers(5, 60, (4, 20))
+    mask = np.ones_like(ids)
+    together = backend.encode(ids, mask)
+    for row in range(len(ids)):
+        alone = backend.encode(ids[row : row + 1], mask[row : row + 1])
+        np.testing.assert_allclose(together.hidden[row], alone.hidden[0], atol=1e-5)
+
+
+def test_int8_stays_near_fp32(tiny_bundle: Path) -> None:
+    bundle = Bundle.load(tiny_bundle)
+    ids = np.arange(5, 45)[None]
+    mask = np.ones_like(ids)
+    fp32, int8 = (
+        load_pipeline(bundle, precision=precision).backend.encode(ids, mask).hidden
+        for precision in ("fp32", "int8")
+    )
+    assert 0 < np.linalg.norm(fp32 - int8) / np.linalg.norm(fp32) < 0.1
+
+
+def test_int8_weights_are_int8(tiny_bundle: Path) -> None:
+    graph = onnx.load(str(tiny_bundle / "encoder_int8.onnx")).graph
+    floats = [
+        item.name
+        for item in graph.initializer
+        if item.data_type == onnx.TensorProto.FLOAT and len(item.dims) == 2 and min(item.dims) > 16
+    ]
+    assert not [name for name in floats if "position" not in name and "word" not in name]
+    assert any(node.op_type == "MatMulInteger" for node in graph.node)
+
+
+def test_int8_only_leaves_fp32_out(tiny_run: TinyRun, tmp_path: Path) -> None:
+    out = export(tiny_run.folder, out=tmp_path / "small", int8_only=True, name="small")
+    bundle = Bundle.load(out)
+    assert set(bundle.config.encoders) == {"int8"}
+    assert not (out / "encoder.onnx").exists()
+    assert bundle.config.name == "small"
+    with pytest.raises(ConfigError, match="precision fp32 was asked for"):
+        Extractor.load(out, precision="fp32")
+
+
+def test_an_old_bundle_is_kept_unless_told(tiny_run: TinyRun, tmp_path: Path) -> None:
+    out = tmp_path / "bundle"
+    export(tiny_run.folder, out=out)
+    with pytest.raises(ConfigError, match="--overwrite"):
+        export(tiny_run.folder, out=out)
+    export(tiny_run.folder, out=out, overwrite=True, name="second")
+    assert Bundle.load(out).config.name == "second"
+    assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
+
+
+def test_other_folders_are_never_replaced(tiny_run: TinyRun, tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("years of work")
+    with pytest.raises(ConfigError, match="is not a bundle"):
+        export(tiny_run.folder, out=tmp_path, overwrite=True)
+    assert (tmp_path / "thesis.txt").exists()
+
+
+def test_a_wrong_export_is_refused_and_leaves_nothing(
+    tiny_run: TinyRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("emlb_export.verify.TOLERANCE", 1e-12)
+    with pytest.raises(ArtefactError, match="torch and ONNX differ by"):
+        export(tiny_run.folder, out=tmp_path / "bundle")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_last_finished_run_is_the_default(
+    tiny_run: TinyRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match="no finished run below runs/"):
+        find_model(None)
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "mine").symlink_to(tiny_run.folder)
+    assert find_model(None) == Path("runs/mine/model")
+    with pytest.raises(ConfigError, match="no trained model there"):
+        find_model(tmp_path)
+
+
+def test_no_path_of_the_training_machine_is_in_the_bundle(
+    tiny_run: TinyRun, tiny_bundle: Path
+) -> None:
+    text = (tiny_bundle / "config.json").read_text(encoding="utf-8")
+    text += (tiny_bundle / "README.md").read_text(encoding="utf-8")
+    assert str(tiny_run.folder) not in text
+    assert "provenance" in json.loads((tiny_bundle / "config.json").read_text(encoding="utf-8"))
