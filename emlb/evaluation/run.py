@@ -192,9 +192,12 @@ def _gather(
     documents = tuple(document for document, _ in pairs)
     if types is None:
         types = frozenset(
-            item.type
+            type
             for document in documents
-            for item in (*document.entities, *document.relations)
+            for type in (
+                *(entity.type for entity in document.entities),
+                *(relation.type for relation in document.relations),
+            )
         )
     return _Read(name, documents, types, ReadingReport.merge(report for _, report in pairs))
 

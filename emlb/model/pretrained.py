@@ -72,10 +72,11 @@ def load_tokenizer(path: str | Path) -> LoadedTokenizer:
     sep = source.sep_token_id if source.sep_token_id is not None else source.eos_token_id
     if cls is None or sep is None or source.pad_token_id is None:
         raise ConfigError(f"{path}: the tokenizer lacks a start, end or padding token")
+    special = Special(cls, sep, source.pad_token_id, source.mask_token_id)
     tokenizer = source.backend_tokenizer
     tokenizer.no_truncation()
     tokenizer.no_padding()
-    return LoadedTokenizer(tokenizer, Special(cls, sep, source.pad_token_id), source)
+    return LoadedTokenizer(tokenizer, special, source)
 
 
 @dataclass(frozen=True)

@@ -150,6 +150,8 @@ class TrainingConfig:
         partial_negatives: weight of unrelated pairs under relations annotated in part.
         predicted_from: share of updates after which relations are also trained on the
             mentions that the entity head predicts; above 1 never.
+        word_dropout: share of words hidden from the encoder in training, against learning
+            mentions by heart.
         max_pairs: pairs per window in training; unrelated ones above it are drawn at random.
         patience: evaluations without a better development score before stopping; 0 never stops.
         evaluations_per_epoch: how often the development data is scored and a checkpoint
@@ -170,6 +172,7 @@ class TrainingConfig:
     relation_weight: float = 1.0
     partial_negatives: float = 0.2
     predicted_from: float = 0.15
+    word_dropout: float = 0.0
     max_pairs: int = 256
     patience: int = 0
     evaluations_per_epoch: int = 1

@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from emlb.data.examples import Example
 from emlb.model.model import EmlbModel, JointOutput
 from emlb_runtime.labels import WordSpan
+from emlb_runtime.pipeline import Special
 
 from .candidates import build_pairs
 
@@ -28,20 +30,40 @@ class Losses:
     relation: Tensor
 
 
-def collate(items: Sequence[Mapping[str, Any]], *, pad: int) -> dict[str, Any]:
-    """A batch of ``ExampleSet`` items: padded piece ids, attention mask, and the examples."""
+def collate(
+    items: Sequence[Mapping[str, Any]], *, special: Special, word_dropout: float = 0.0
+) -> dict[str, Any]:
+    """A batch of ``ExampleSet`` items: padded piece ids, attention mask, and the examples.
+
+    Args:
+        items: of an ``ExampleSet``.
+        special: the padding token, and the one that hides a word.
+        word_dropout: share of words that are hidden, so that mentions are learned from their
+            surroundings too. Drawn from torch's own generator, which checkpoints keep.
+    """
     examples: list[Example] = [item["example"] for item in items]
     longest = max(len(example.input_ids) for example in examples)
-    ids = np.full((len(examples), longest), pad, dtype=np.int64)
+    ids = np.full((len(examples), longest), special.pad, dtype=np.int64)
     mask = np.zeros_like(ids)
     for row, example in enumerate(examples):
         ids[row, : len(example.input_ids)] = example.input_ids
         mask[row, : len(example.input_ids)] = 1
+        if word_dropout and special.mask is not None:
+            _hide_words(ids[row], example.word_pieces, special.mask, word_dropout)
     return {
         "input_ids": torch.from_numpy(ids),
         "attention_mask": torch.from_numpy(mask),
         "examples": examples,
     }
+
+
+def _hide_words(
+    ids: NDArray[np.int64], word_pieces: NDArray[np.int64], mask: int, share: float
+) -> None:
+    """Put the mask token in place of every piece of some words."""
+    hidden = torch.rand(len(word_pieces) - 1).numpy() < share
+    for word in np.flatnonzero(hidden):
+        ids[word_pieces[word] : word_pieces[word + 1]] = mask
 
 
 class JointLoss:

@@ -94,7 +94,7 @@ def train(
         model,
         config=config,
         examples=ExampleSet(prepared.examples),
-        pad=tokenizer.special.pad,
+        special=tokenizer.special,
         scorer=lambda current: (
             _development(
                 current, tokenizer, prepared, say, quick=config.training.precision == "bf16"

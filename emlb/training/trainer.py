@@ -11,6 +11,7 @@ from transformers import Trainer, TrainingArguments
 
 from emlb.data.examples import ExampleSet
 from emlb.model.model import EmlbModel
+from emlb_runtime.pipeline import Special
 
 from .config import RunConfig, TrainingConfig
 from .loss import JointLoss, collate
@@ -23,7 +24,7 @@ class JointTrainer(Trainer):
         model: the network.
         config: the run.
         examples: training windows.
-        pad: id of the padding token.
+        special: ids of the padding and mask tokens.
         scorer: development scores of the model, with ``score`` the one to maximise.
         checkpoints: folder for checkpoints.
         **kwargs: for ``Trainer`` (callbacks).
@@ -35,7 +36,7 @@ class JointTrainer(Trainer):
         *,
         config: RunConfig,
         examples: ExampleSet,
-        pad: int,
+        special: Special,
         scorer: Callable[[EmlbModel], dict[str, float]],
         checkpoints: str,
         **kwargs: Any,
@@ -49,7 +50,9 @@ class JointTrainer(Trainer):
             args=_arguments(config, checkpoints, n_examples=len(examples)),
             train_dataset=examples,
             eval_dataset=examples,  # only its presence is asked for: ``evaluate`` is our own
-            data_collator=lambda items: collate(items, pad=pad),
+            data_collator=lambda items: collate(
+                items, special=special, word_dropout=config.training.word_dropout
+            ),
             **kwargs,
         )
 

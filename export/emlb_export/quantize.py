@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -150,7 +151,7 @@ class _Quantizer:
         self._op("Cast", [f"{out}_int8"], f"{out}_levels", to=TensorProto.FLOAT)
         self._op("Mul", [f"{out}_levels", f"{out}_scale"], out)
 
-    def _op(self, kind: str, inputs: Iterable[str], output: str, **attributes: object) -> None:
+    def _op(self, kind: str, inputs: Iterable[str], output: str, **attributes: Any) -> None:
         self._nodes.append(
             helper.make_node(kind, list(inputs), [output], name=f"{output}/{kind}", **attributes)
         )

@@ -197,7 +197,7 @@ def _write_networks(
         description=settings.get("description", ""),
         tasks=tuple(tasks),
         windows=model.config.window_config,
-        special=trained.tokenizer.special,
+        special=replace(trained.tokenizer.special, mask=None),
         encoders={"fp32": FP32_NAME},
         default_precision="fp32",
         relations=relations,
@@ -282,8 +282,9 @@ def _tables(folder: Path, config: BundleConfig, data: Path | None) -> dict[str, 
     if data is None:
         return {}
     _write_config(folder, config)
+    corpora = [str(corpus["name"]) for corpus in config.provenance.get("corpora", ())]
     return {
-        precision: evaluate(folder, data, precision=precision).table()
+        precision: evaluate(folder, data, corpora=corpora, precision=precision).table()
         for precision in config.encoders
     }
 

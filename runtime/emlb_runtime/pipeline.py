@@ -30,11 +30,12 @@ SEGMENT = 64
 
 @dataclass(frozen=True)
 class Special:
-    """Ids of the tokens that frame a window and fill up a batch."""
+    """Ids of the tokens that frame a window, fill up a batch, and (in training) hide a word."""
 
     cls: int
     sep: int
     pad: int
+    mask: int | None = None
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -141,35 +142,21 @@ def test_export_without_arguments(stand: Stand) -> None:
     assert call.positional == (None,)
 
 
-def test_info(monkeypatch: pytest.MonkeyPatch) -> None:
-    @dataclass(frozen=True)
-    class Task:
-        name: str
-        types: tuple[str, ...]
-
-    @dataclass(frozen=True)
-    class Config:
-        name: str
-        folder: Path
-        tasks: tuple[Task, ...]
-
-    class Bundle:
-        config = Config("small", Path("x"), (Task("clinical", ("Drug",)),))
-
-        @classmethod
-        def load(cls, path: Path | None) -> Bundle:
-            return cls()
-
-    made = ModuleType("emlb_runtime.bundle")
-    setattr(made, "Bundle", Bundle)  # noqa: B010
-    monkeypatch.setitem(sys.modules, "emlb_runtime.bundle", made)
-    result = emlb("info", "x")
+def test_info(tiny_bundle: Path) -> None:
+    result = emlb("info", str(tiny_bundle))
     assert result.exit_code == 0
-    assert json.loads(result.stdout) == {
-        "name": "small",
-        "folder": "x",
-        "tasks": [{"name": "clinical", "types": ["Drug"]}],
-    }
+    shown = json.loads(result.stdout)
+    assert shown["default_precision"] == "int8"
+    assert [task["name"] for task in shown["tasks"]]
+
+
+def test_info_of_an_altered_bundle(tiny_bundle: Path, tmp_path: Path) -> None:
+    spoiled = Path(shutil.copytree(tiny_bundle, tmp_path / "bundle"))
+    card = spoiled / "README.md"
+    card.write_text(card.read_text(encoding="utf-8").replace("Not", "No!"), encoding="utf-8")
+    result = emlb("info", str(spoiled))
+    assert result.exit_code == 2
+    assert "README.md is not the file" in result.stderr
 
 
 @pytest.mark.parametrize(

@@ -46,7 +46,7 @@ def test_torch_and_onnx_agree(tiny_run: TinyRun, tiny_bundle: Path) -> None:
     assert parity.shapes >= 20
     assert parity.worst < 1e-4
     notes = [document.note for document in tiny_run.documents]
-    notes.append(Note("long", " ".join(note.text for note in notes) * 5))
+    notes.append(Note("joined", " ".join(note.text for note in notes) * 5))
     agreement = compare_decoded(torch_pipeline, onnx_pipeline, notes)
     assert agreement.identical
     assert agreement.relations > 0
