@@ -19,15 +19,7 @@ from emlb.data.corpora import Corpus, derive_task, load_corpus
 from emlb.data.coverage import Coverage
 from emlb.data.examples import Example, ExampleSet, Supervision, make_examples
 from emlb.data.pack import pack
-from emlb.evaluation import Scores
-from emlb.evaluation.deployed import (
-    FLOOR,
-    ScoredCorpus,
-    apply_thresholds,
-    choose_thresholds,
-    extract,
-    score_corpus,
-)
+from emlb.evaluation.deployed import ScoredCorpus
 from emlb.model.model import EmlbModel
 from emlb.model.pretrained import (
     LoadedTokenizer,
@@ -42,6 +34,7 @@ from emlb_runtime.records import Document
 from emlb_runtime.schema import Task
 
 from .config import RunConfig, load_config
+from .development import score_development
 from .trainer import JointTrainer
 
 Say = Callable[[str], None]
@@ -89,17 +82,24 @@ def train(
     base = resolve_base(config.base)
     tokenizer = load_tokenizer(base)
     prepared, model = prepare(config, base, tokenizer, say)
+    few = [
+        replace(corpus, documents=corpus.documents[: source.config.dev_limit or None])
+        for corpus, (source, _) in zip(prepared.scored, prepared.corpora, strict=True)
+    ]
+
+    def score(current: EmlbModel) -> dict[str, float]:
+        quick = config.training.precision == "bf16"
+        scores = score_development(current, tokenizer, prepared.tasks, few, autocast=quick)
+        say(scores.line())
+        return scores.metrics
+
     started = time.monotonic()
     trainer = JointTrainer(
         model,
         config=config,
         examples=ExampleSet(prepared.examples),
         special=tokenizer.special,
-        scorer=lambda current: (
-            _development(
-                current, tokenizer, prepared, say, quick=config.training.precision == "bf16"
-            ).metrics
-        ),
+        scorer=score,
         checkpoints=str(folder / "checkpoints"),
         callbacks=[EarlyStoppingCallback(config.training.patience)]
         if config.training.patience
@@ -108,7 +108,8 @@ def train(
     if checkpoint:
         say(f"going on from {checkpoint}")
     trainer.train(resume_from_checkpoint=checkpoint)
-    final = _development(model, tokenizer, prepared, say, limited=False)
+    final = score_development(model, tokenizer, prepared.tasks, prepared.scored)
+    say(final.line())
     model.config.tasks = [
         replace(task, thresholds=final.thresholds.get(task.name, {})).to_json()
         for task in prepared.tasks
@@ -118,7 +119,7 @@ def train(
         folder / "run.json",
         {
             "config": asdict(config),
-            "development": {name: scores for name, scores in final.metrics.items()},
+            "development": final.metrics,
             "documents": {c.config.name: len(c.split.train) for c, _ in prepared.corpora},
             "windows": len(prepared.examples),
             "unused": prepared.unused,
@@ -220,68 +221,6 @@ def _announce(corpus: Corpus, unused: Counter[str], say: Say) -> None:
     )
     for reason, count in unused.most_common():
         say(f"  not used: {count} × {reason}")
-
-
-@dataclass(frozen=True)
-class Development:
-    """Scores on the development documents, with thresholds chosen there."""
-
-    metrics: dict[str, float]
-    thresholds: dict[str, dict[str, float]]
-
-
-def _development(
-    model: EmlbModel,
-    tokenizer: LoadedTokenizer,
-    prepared: Prepared,
-    say: Say,
-    *,
-    limited: bool = True,
-    quick: bool = False,
-) -> Development:
-    """Extract the development documents once, choose thresholds, score.
-
-    ``score`` is the mean over corpora of the mean of entity and relation F1.
-    """
-    floor = [
-        replace(task, thresholds=dict.fromkeys(task.relation_types, FLOOR))
-        for task in prepared.tasks
-    ]
-    pipeline = make_pipeline(model, tokenizer, tasks=floor, batch=16, autocast=quick)
-    limits = [corpus.config.dev_limit if limited else 0 for corpus, _ in prepared.corpora]
-    scored = [
-        replace(corpus, documents=corpus.documents[: limit or None])
-        for corpus, limit in zip(prepared.scored, limits, strict=True)
-    ]
-    found = [extract(pipeline, corpus) for corpus in scored]
-    thresholds: dict[str, dict[str, float]] = {}
-    for task in prepared.tasks:
-        mine = [i for i, corpus in enumerate(scored) if corpus.task == task.name]
-        thresholds[task.name] = choose_thresholds(
-            [scored[i] for i in mine], [found[i] for i in mine]
-        )
-    metrics: dict[str, float] = {}
-    parts = []
-    for corpus, documents in zip(scored, found, strict=True):
-        kept = [apply_thresholds(document, thresholds[corpus.task]) for document in documents]
-        scores = score_corpus(corpus, kept)
-        metrics |= _flat(corpus.name, scores)
-        f1 = [scores.entities.strict.micro.f1]
-        if any(document.relations for document in corpus.documents):
-            f1.append(scores.relations.strict.micro.f1)
-        parts.append(sum(f1) / len(f1))
-    metrics["score"] = sum(parts) / len(parts)
-    say("  ".join(f"{name} {100 * value:.1f}" for name, value in metrics.items()))
-    return Development(metrics, thresholds)
-
-
-def _flat(name: str, scores: Scores) -> dict[str, float]:
-    entities, relations = scores.entities.strict.micro, scores.relations.strict.micro
-    return {
-        f"{name}_entities": entities.f1,
-        f"{name}_relations": relations.f1,
-        f"{name}_relation_recall": relations.recall,
-    }
 
 
 def _write_json(path: Path, values: Any) -> None:

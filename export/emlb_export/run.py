@@ -179,7 +179,9 @@ def _write_networks(
     for task in tasks:
         if task.relation_types:
             relations[task.name] = f"relations_{task.name}.onnx"
-            export_relations(model, task.name, scratch / relations[task.name])
+            export_relations(model, task.name, scratch / "raw.onnx")
+            _optimise(scratch / "raw.onnx", scratch / relations[task.name])
+            (scratch / "raw.onnx").unlink()
     crf: dict[str, np.ndarray] = {}
     for task in tasks:
         scores = model.head(task.name).crf.deployed()
@@ -215,10 +217,10 @@ def _provenance(run: dict[str, Any]) -> dict[str, Any]:
     settings = run.get("config", {})
     if not settings:
         return {"emlb": __version__}
-    sizes = run.get("documents", {})
+    sizes, base = run.get("documents", {}), str(settings["base"])
     return {
         "emlb": __version__,
-        "base": settings["base"],
+        "base": Path(base).name if base.startswith(("/", ".", "~")) else base,  # no local path
         "seed": settings["seed"],
         "epochs": settings["training"]["epochs"],
         "steps": run.get("steps"),

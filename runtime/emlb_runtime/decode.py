@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from .labels import WordSpan
 from .schema import Task, enumerate_pairs, select
-from .windows import Window, deciding_window
+from .windows import Window, deciding_window, deciding_windows
 
 
 class Mention(NamedTuple):
@@ -121,17 +121,11 @@ class Decoding:
         pairs = enumerate_pairs(self.task, [mention.type for mention in inside])
         if len(self.windows) == 1 or len(pairs) == 0:
             return Candidates(inside, pairs)
-        decided = [
-            deciding_window(
-                self.windows,
-                min(inside[head].start, inside[tail].start),
-                max(inside[head].end, inside[tail].end),
-                near,
-            )
-            == index
-            for head, tail in pairs
-        ]
-        return Candidates(inside, pairs[np.array(decided, dtype=bool)])
+        bounds = np.array([(mention.start, mention.end) for mention in inside])[pairs]  # (P, 2, 2)
+        decided = deciding_windows(
+            self.windows, bounds[..., 0].min(axis=1), bounds[..., 1].max(axis=1), near
+        )
+        return Candidates(inside, pairs[decided == index])
 
     def relate(self, candidates: Candidates, logits: NDArray[np.floating]) -> None:
         """Take the relation logits (P, R) of a window's candidates."""

@@ -21,9 +21,6 @@ CHUNK_CHARACTERS = 16_000
 """Notes are handed to a worker together until they are about this long."""
 
 CHUNK_NOTES = 64
-LONG_NOTE = 200_000
-"""A longer note has its windows spread over all workers."""
-
 GPU_BATCH = 32
 
 
@@ -36,7 +33,7 @@ class ExtractorInfo:
         version: of the model.
         precision: of the encoder.
         provider: ONNX Runtime's name of the execution provider.
-        workers: notes extracted at a time.
+        workers: windows encoded at a time.
         tasks: names of the tasks.
     """
 
@@ -60,9 +57,10 @@ class Extractor:
     def __init__(self, pipeline: Pipeline, info: ExtractorInfo) -> None:
         self._pipeline = pipeline
         self._info = info
-        # Two pools: chunks of notes, and windows of a long note. With one, chunks that wait
-        # for their windows could hold every thread.
-        self._notes = ThreadPoolExecutor(info.workers, thread_name_prefix="emlb-notes")
+        # Two pools: chunks of notes, and their windows. With one, chunks that wait for their
+        # windows could hold every thread. A chunk more than there are workers is under way, so
+        # that the network runs while another chunk is tokenised or decoded.
+        self._notes = ThreadPoolExecutor(info.workers + 1, thread_name_prefix="emlb-notes")
         self._windows = ThreadPoolExecutor(info.workers, thread_name_prefix="emlb-windows")
 
     @classmethod
@@ -83,7 +81,7 @@ class Extractor:
             provider: ``auto`` (CUDA where the installed ONNX Runtime has it), ``cpu`` or
                 ``cuda``.
             precision: which encoder; None is the bundle's own choice.
-            workers: notes extracted at a time; None is one per core.
+            workers: windows encoded at a time; None is one per core.
             min_score: entities and relations less probable are left out.
             batch: windows per run of the network; None is 1 on a CPU, where padding only
                 costs, and more on a GPU.
@@ -168,7 +166,7 @@ class Extractor:
         try:
             for chunk in _chunks(items):
                 ahead.append(self._notes.submit(work, chunk))
-                if len(ahead) > self._info.workers:
+                if len(ahead) > self._info.workers + 1:
                     yield from ahead.popleft().result()
             while ahead:
                 yield from ahead.popleft().result()
@@ -178,8 +176,7 @@ class Extractor:
 
     def _run(self, chunk: Sequence[Note | ErrorRecord]) -> list[Result]:
         notes = [item for item in chunk if isinstance(item, Note)]
-        long = any(len(note.text) > LONG_NOTE for note in notes)
-        found = iter(self._pipeline.run(notes, executor=self._windows if long else None))
+        found = iter(self._pipeline.run(notes, executor=self._windows))
         return [next(found) if isinstance(item, Note) else item for item in chunk]
 
     def _run_each(self, chunk: Sequence[Note | ErrorRecord]) -> list[Result]:
@@ -222,17 +219,15 @@ def load_pipeline(
         raise ConfigError(
             f"precision {precision} was asked for, but the bundle has {', '.join(config.encoders)}"
         )
-    tokenizer = _load_tokenizer(bundle)
 
     def session(name: str) -> Any:
         return open_session(bundle.read(name), provider, threads=threads, name=name)
 
-    backend = OnnxBackend(
-        session(config.encoders[precision]),
-        {task: session(name) for task, name in config.relations.items()},
-        provider=provider,
-        precision=precision,
-    )
+    with ThreadPoolExecutor(1) as pool:  # opening the encoder takes as long as all the rest
+        encoder = pool.submit(session, config.encoders[precision])
+        tokenizer = _load_tokenizer(bundle)
+        relations = {task: session(name) for task, name in config.relations.items()}
+        backend = OnnxBackend(encoder.result(), relations, provider=provider, precision=precision)
     return Pipeline(
         backend,
         tokenizer,

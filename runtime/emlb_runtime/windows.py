@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .errors import ConfigError
-from .tokens import MAX_WORD_PIECES, Tokens
+from .tokens import MAX_WORD_PIECES, Ints, Tokens
 
 
 @dataclass(frozen=True)
@@ -108,4 +108,31 @@ def deciding_window(windows: Sequence[Window], start: int, end: int, candidates:
         context = windows[index].context(start, end)
         if context > most:
             best, most = index, context
+    return best
+
+
+def deciding_windows(
+    windows: Sequence[Window], starts: Ints, ends: Ints, candidates: range
+) -> Ints:
+    """``deciding_window`` of many word ranges at once.
+
+    Args:
+        windows: the note's windows.
+        starts: (P,) first words.
+        ends: (P,) one past the last words.
+        candidates: indices to consider.
+
+    Returns:
+        (P,) indices, -1 where no candidate holds all the words.
+    """
+    best = np.full(len(starts), -1, dtype=np.int64)
+    most = np.full(len(starts), -1.0)
+    for index in candidates:
+        window = windows[index]
+        left = np.full(len(starts), np.inf) if window.start == 0 else starts - window.start
+        right = np.full(len(ends), np.inf) if window.end == window.n_words else window.end - ends
+        inside = (starts >= window.start) & (ends <= window.end)
+        context = np.where(inside, np.minimum(left, right), -1.0)
+        better = context > most
+        best[better], most[better] = index, context[better]
     return best

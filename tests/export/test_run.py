@@ -157,9 +157,10 @@ def test_the_last_finished_run_is_the_default(
 
 
 def test_no_path_of_the_training_machine_is_in_the_bundle(
-    tiny_run: TinyRun, tiny_bundle: Path
+    tiny_run: TinyRun, tiny_encoder: Path, tiny_bundle: Path
 ) -> None:
     text = (tiny_bundle / "config.json").read_text(encoding="utf-8")
     text += (tiny_bundle / "README.md").read_text(encoding="utf-8")
     assert str(tiny_run.folder) not in text
+    assert str(tiny_encoder.parent) not in text
     assert "provenance" in json.loads((tiny_bundle / "config.json").read_text(encoding="utf-8"))

@@ -11,7 +11,6 @@ import pytest
 import emlb_runtime
 from emlb_runtime import Document, ErrorRecord, Extractor, Note
 from emlb_runtime.errors import ConfigError
-from emlb_runtime.extract import LONG_NOTE
 from tests.tiny import TinyRun
 
 
@@ -116,7 +115,7 @@ def test_a_failing_note_costs_itself_only(
 
 def test_a_long_note_uses_all_workers(extractor: Extractor, notes: list[Note]) -> None:
     unit = notes[6].text + "\n"
-    text = unit * (LONG_NOTE // len(unit) + 2)
+    text = unit * (200_000 // len(unit) + 2)
     (document,) = extractor.extract_many([Note("long", text)])
     assert document.status is not None
     assert document.status.windows > 100

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import importlib.util
+from pathlib import Path
 
 import pytest
 
 from emlb_runtime import session
 from emlb_runtime.errors import BackendError, BundleError
-from emlb_runtime.session import choose_provider, import_onnxruntime, open_session
+from emlb_runtime.session import (
+    choose_provider,
+    import_onnxruntime,
+    installed_builds,
+    open_session,
+)
 
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 
@@ -37,10 +42,19 @@ def test_no_onnxruntime(monkeypatch: pytest.MonkeyPatch) -> None:
         import_onnxruntime()
 
 
-def test_two_builds_of_onnxruntime(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(importlib.metadata, "distribution", lambda name: object())
+def test_two_builds_of_onnxruntime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("onnxruntime-1.30.0", "onnxruntime_gpu-1.30.0", "onnxruntime_extensions-1.0"):
+        (tmp_path / f"{name}.dist-info").mkdir()
+    assert installed_builds(tmp_path) == {"onnxruntime", "onnxruntime_gpu"}
+    monkeypatch.setattr(session, "installed_builds", lambda folder: installed_builds(tmp_path))
     with pytest.raises(BackendError, match="overwrite each other"):
         import_onnxruntime()
+
+
+def test_one_build_is_found() -> None:
+    import onnxruntime
+
+    assert len(installed_builds(Path(onnxruntime.__file__).parent.parent)) == 1
 
 
 def test_a_model_that_is_none() -> None:
@@ -56,6 +70,9 @@ def test_a_silent_fallback_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     class Runtime:
         class SessionOptions:
             pass
+
+        class GraphOptimizationLevel:
+            ORT_DISABLE_ALL = 0
 
         @staticmethod
         def InferenceSession(*args: object, **kwargs: object) -> Fallen:
