@@ -356,7 +356,9 @@ def test_names_that_are_not_unicode(notes: Path) -> None:
 
 
 PATCHED = """
-import sys, time
+import signal, sys, time
+# A shell starts what it runs in the background with Ctrl-C ignored; here it must be heard.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from emlb_cli import run
 from emlb_runtime.records import Document, Relation, Entity
 
