@@ -14,7 +14,7 @@ from torch import Tensor
 from emlb.data.examples import Example
 from emlb.model.model import EmlbModel, JointOutput
 from emlb_runtime.labels import WordSpan
-from emlb_runtime.pipeline import Special
+from emlb_runtime.pipeline import Special, pad_windows
 
 from .candidates import build_pairs
 
@@ -42,14 +42,10 @@ def collate(
             surroundings too. Drawn from torch's own generator, which checkpoints keep.
     """
     examples: list[Example] = [item["example"] for item in items]
-    longest = max(len(example.input_ids) for example in examples)
-    ids = np.full((len(examples), longest), special.pad, dtype=np.int64)
-    mask = np.zeros_like(ids)
-    for row, example in enumerate(examples):
-        ids[row, : len(example.input_ids)] = example.input_ids
-        mask[row, : len(example.input_ids)] = 1
-        if word_dropout and special.mask is not None:
-            _hide_words(ids[row], example.word_pieces, special.mask, word_dropout)
+    ids, mask = pad_windows([example.input_ids for example in examples], special.pad)
+    if word_dropout and special.mask is not None:
+        for row, example in zip(ids, examples, strict=True):
+            _hide_words(row, example.word_pieces, special.mask, word_dropout)
     return {
         "input_ids": torch.from_numpy(ids),
         "attention_mask": torch.from_numpy(mask),

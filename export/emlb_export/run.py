@@ -95,7 +95,6 @@ def export(
         if quantize or int8_only:
             write_int8(scratch / FP32_NAME, scratch / "raw.onnx")
             _optimise(scratch / "raw.onnx", scratch / INT8_NAME)
-            (scratch / "raw.onnx").unlink()
             config = _seal(
                 scratch,
                 replace(
@@ -174,14 +173,12 @@ def _write_networks(
     model, tasks = trained.model, trained.model.config.task_list
     export_encoder(model, scratch / "raw.onnx")
     _optimise(scratch / "raw.onnx", scratch / FP32_NAME)
-    (scratch / "raw.onnx").unlink()
     relations: dict[str, str] = {}
     for task in tasks:
         if task.relation_types:
             relations[task.name] = f"relations_{task.name}.onnx"
             export_relations(model, task.name, scratch / "raw.onnx")
             _optimise(scratch / "raw.onnx", scratch / relations[task.name])
-            (scratch / "raw.onnx").unlink()
     crf: dict[str, np.ndarray] = {}
     for task in tasks:
         scores = model.head(task.name).crf.deployed()
@@ -236,12 +233,16 @@ def _provenance(run: dict[str, Any]) -> dict[str, Any]:
 
 
 def _optimise(source: Path, target: Path) -> None:
-    """Fuse and fold with ONNX Runtime now, so that sessions need not do it at every start."""
+    """Fuse and fold with ONNX Runtime now, so that sessions need not do it at every start.
+
+    The source is deleted: a bundle holds the optimised graph alone.
+    """
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
     options.optimized_model_filepath = str(target)
     options.log_severity_level = 3
     onnxruntime.InferenceSession(str(source), options, providers=["CPUExecutionProvider"])
+    source.unlink()
 
 
 def _seal(folder: Path, config: BundleConfig) -> BundleConfig:

@@ -158,13 +158,7 @@ class Pipeline:
 
     def inputs(self, jobs: Sequence[Job]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Piece ids and attention mask (B, T), padded to the longest."""
-        longest = max(len(job.ids) for job in jobs)
-        ids = np.full((len(jobs), longest), self._special.pad, dtype=np.int64)
-        mask = np.zeros((len(jobs), longest), dtype=np.int64)
-        for row, job in enumerate(jobs):
-            ids[row, : len(job.ids)] = job.ids
-            mask[row, : len(job.ids)] = 1
-        return ids, mask
+        return pad_windows([job.ids for job in jobs], self._special.pad)
 
     def _encode(
         self, jobs: Sequence[Job], mapped: Callable[..., Iterable[Encoded]]
@@ -287,6 +281,19 @@ class Pipeline:
             score=link.score,
             task=task.name,
         )
+
+
+def pad_windows(
+    rows: Sequence[NDArray[np.int64]], pad: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Piece ids and attention mask (B, T) of windows, padded to the longest."""
+    longest = max(len(row) for row in rows)
+    ids = np.full((len(rows), longest), pad, dtype=np.int64)
+    mask = np.zeros((len(rows), longest), dtype=np.int64)
+    for index, row in enumerate(rows):
+        ids[index, : len(row)] = row
+        mask[index, : len(row)] = 1
+    return ids, mask
 
 
 def _mentions(
