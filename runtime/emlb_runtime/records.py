@@ -41,6 +41,8 @@ class Entity:
         task: the task of the model that found it; empty for annotations.
         fragments: the parts of a discontinuous mention in text order; empty for a
             contiguous one.
+        attributes: what is said of the mention (``Polarity``: ``NEG``); a plain flag has
+            the empty string for its value.
     """
 
     id: str
@@ -51,6 +53,7 @@ class Entity:
     score: float = 1.0
     task: str = ""
     fragments: tuple[Fragment, ...] = ()
+    attributes: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     @property
     def spans(self) -> tuple[Fragment, ...]:
@@ -68,7 +71,7 @@ class Entity:
             id: the entity's id.
             type: its label.
             spans: at least one ``[start, end)`` pair, in text order.
-            **more: ``score`` and ``task``.
+            **more: ``score``, ``task`` and ``attributes``.
 
         Raises:
             ValueError: if the fragments are empty, disordered or outside the note.

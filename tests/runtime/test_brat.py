@@ -17,6 +17,7 @@ from emlb_runtime.formats import (
     parse_brat,
     read_brat,
     read_brat_folder,
+    scan_brat_folder,
 )
 from emlb_runtime.formats import report as reasons
 from emlb_runtime.records import Document, Entity, Note, Relation
@@ -45,7 +46,10 @@ def documents(draw: st.DrawFn) -> Document:
     for index in range(draw(st.integers(0, 5))):
         bounds = draw(cuts)
         spans = tuple(zip(bounds[::2], bounds[1::2], strict=False))
-        entities.append(Entity.annotate(note, f"T{index + 1}", draw(labels), spans))
+        attributes = draw(st.dictionaries(labels, st.just("") | labels, max_size=2))
+        entities.append(
+            Entity.annotate(note, f"T{index + 1}", draw(labels), spans, attributes=attributes)
+        )
     ids = [entity.id for entity in entities]
     relations = []
     if ids:
@@ -235,7 +239,7 @@ def test_suspect_mentions_are_kept_and_reported(line: str, reason: str) -> None:
 
 def test_offsets_that_ignore_carriage_returns_are_reported() -> None:
     _, report = parse("T1\tPain 5 9\tpain\n", text="No\r\nX pain")
-    assert report.summary() == {reasons.SURFACE_DIFFERS: 1}
+    assert report.summary() == {reasons.SURFACE_DIFFERS: 1, reasons.CRLF_COUNTED_ONCE: 1}
 
 
 def test_reports_merge() -> None:
@@ -268,7 +272,7 @@ def test_no_message_holds_note_text() -> None:
         f"Q\t{MARKER}",
     )
     document, report = parse("\n".join(lines), text=text)
-    assert len(report.problems) == 13
+    assert len(report.problems) == 14
     shown = f"{report!r} {report.summary()} {document!r} " + " ".join(map(str, report.problems))
     assert MARKER not in shown
 
@@ -306,10 +310,54 @@ def test_folder_without_partners(tmp_path: Path) -> None:
     (tmp_path / "b.ann").touch()
     with pytest.raises(DataError, match=r"1 files lack their partner, such as a\.txt"):
         next(read_brat_folder(tmp_path))
-    assert len(list(read_brat_folder(tmp_path, require_pairs=False))) == 1
+    found = list(scan_brat_folder(tmp_path))
+    assert [document is None for document, _ in found] == [True, False]
     (tmp_path / "c.ann").touch()
     with pytest.raises(DataError, match=r"such as c\.ann"):
-        next(read_brat_folder(tmp_path, require_pairs=False))
+        next(read_brat_folder(tmp_path))
+    (tmp_path / "d.txt").write_bytes(b"\xff")
+    (tmp_path / "d.ann").touch()
+    reports = [report for document, report in scan_brat_folder(tmp_path) if document is None]
+    assert [(Path(p.file).name, p.reason) for report in reports for p in report.problems] == [
+        ("c.ann", reasons.NO_TEXT),
+        ("a.txt", reasons.NO_ANNOTATIONS),
+        ("d.txt", reasons.NOT_UTF8),
+    ]
+    assert Report.merge(reports).counts == {"documents_lost": 3}
+
+
+def test_attributes() -> None:
+    document, report = parse(
+        "T1\tRash 0 4\tRash\nT2\tDrug 11 22\tamoxicillin\nE1\tDrug:T2\n"
+        "R1\tADE Arg1:T1 Arg2:T2\n"
+        "A1\tNegated T1\nA2\tPolarity E1 NEG\nM1\tSource T1 seen by the nurse\n"
+        "A3\tPolarity T2 NEG\nA4\tPolarity T2 POS\nA5\tSure R1\nA6\tSure T9\nA7\tSure\n"
+    )
+    assert [dict(entity.attributes) for entity in document.entities] == [
+        {"Negated": "", "Source": "seen by the nurse"},
+        {"Polarity": "NEG"},
+    ]
+    assert report.counts["attributes"] == 3
+    assert found(report) == [
+        (9, "A4", reasons.REPEATED_ATTRIBUTE),
+        (10, "A5", reasons.RELATION_ATTRIBUTE),
+        (11, "A6", reasons.NO_ATTRIBUTE_TARGET),
+        (12, "A7", reasons.MALFORMED),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "reason"),
+    [
+        ("No\r\nX pain", "T1\tPain 5 9\tpain\n", reasons.CRLF_COUNTED_ONCE),
+        ("No\nX pain", "T1\tPain 6 10\tpain\n", reasons.CRLF_COUNTED_TWICE),
+        ("😀 pain", "T1\tPain 3 7\tpain\n", reasons.UTF16_COUNTED),
+    ],
+)
+def test_another_way_of_counting_is_named(text: str, line: str, reason: str) -> None:
+    _, report = parse(line, text=text)
+    assert (0, "", reason) in found(report)
+    assert len(report.problems) == 2
 
 
 def test_foreign_ids_are_numbered_anew() -> None:

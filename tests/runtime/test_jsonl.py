@@ -46,7 +46,8 @@ def documents(draw: st.DrawFn) -> Document:
     for index in range(draw(st.integers(0, 4))):
         bounds = draw(cuts)
         spans = tuple(zip(bounds[::2], bounds[1::2], strict=False))
-        more = {"score": draw(scores), "task": draw(names)}
+        attributes = draw(st.dictionaries(names, st.just("") | names, max_size=2))
+        more = {"score": draw(scores), "task": draw(names), "attributes": attributes}
         entities.append(Entity.annotate(note, f"T{index + 1}", draw(names), spans, **more))
     relations = []
     if entities:
@@ -71,6 +72,8 @@ def write_lines(path: Path, *values: object) -> Path:
 def test_round_trip(document: Document) -> None:
     value = json.loads(json.dumps(document_to_json(document)))
     assert document_from_json(value, text=document.note.text) == document
+    with_text = json.loads(json.dumps(document_to_json(document, with_text=True)))
+    assert document_from_json(with_text) == document
     without_text = document_from_json(value)
     assert without_text.entities == document.entities
     assert without_text.note == Note(document.note.name, "")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .brat import format_brat, parse_brat, read_brat, read_brat_folder
+from .brat import format_brat, parse_brat, read_brat, read_brat_folder, scan_brat_folder
 from .jsonl import (
     document_from_json,
     document_to_json,
@@ -28,5 +28,6 @@ __all__ = [
     "read_brat_folder",
     "read_documents",
     "read_mixture",
+    "scan_brat_folder",
     "triple_to_json",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from emlb_runtime.records import Document, Entity, Fragment, Note, Relation
 
@@ -13,12 +13,11 @@ from . import report as reasons
 from .report import Problem, Report, check_spans, count_document, shown_id
 
 _LINE_ID = re.compile(r"([TREAMN])[0-9]{1,9}")
+_RELATION_ID = re.compile(r"R[0-9]{1,9}")
 _SPAN = r"[0-9]{1,12} [0-9]{1,12}"
 _MENTION = re.compile(rf"(\S+) ({_SPAN}(?:;{_SPAN})*)")
 _COUNTED = {
     "E": "events",
-    "A": "attributes",
-    "M": "attributes",
     "N": "normalisations",
     "#": "comments",
     "*": "equivalences",
@@ -49,9 +48,11 @@ class BratParser:
         self.note = note
         self.file = file
         self.entities: dict[str, Entity] = {}
+        self.attributes: dict[str, dict[str, str]] = {}
         self.triggers: dict[str, str] = {}
         self.relations: list[Relation] = []
         self.problems: list[Problem] = []
+        self.surfaces: list[tuple[tuple[Fragment, ...], str]] = []
         self.counts: Counter[str] = Counter(dict.fromkeys(_COUNTED.values(), 0))
 
     def parse(self, annotations: str) -> tuple[Document, Report]:
@@ -67,7 +68,15 @@ class BratParser:
             elif line.kind == "E":
                 for role, argument in events[line.id]:
                     self.link(line, role, self.triggers[line.id], argument)
-        document = Document(self.note, tuple(self.entities.values()), tuple(self.relations))
+            elif line.kind in "AM":
+                self.add_attribute(line)
+        entities = tuple(
+            replace(entity, attributes=self.attributes.get(id, {}))
+            for id, entity in self.entities.items()
+        )
+        document = Document(self.note, entities, tuple(self.relations))
+        if any(p.reason in (reasons.SURFACE_DIFFERS, reasons.PAST_THE_END) for p in self.problems):
+            self.explain_offsets()
         problems = sorted(self.problems, key=lambda problem: problem.line)
         return document, Report({**count_document(document), **self.counts}, tuple(problems))
 
@@ -107,6 +116,8 @@ class BratParser:
             return
         pairs = (pair.split(" ") for pair in match[2].split(";"))
         spans = tuple((int(start), int(end)) for start, end in pairs)
+        if line.surface is not None:
+            self.surfaces.append((spans, line.surface))
         reason = check_spans(spans, len(self.note.text))
         if reason is not None:
             self.report(line.number, line.id, reason)
@@ -116,6 +127,20 @@ class BratParser:
         elif _squeeze(line.surface) != _squeeze(surface_of(self.note.text, spans)):
             self.report(line.number, line.id, reasons.SURFACE_DIFFERS)
         self.entities[line.id] = Entity.annotate(self.note, line.id, match[1], spans)
+
+    def explain_offsets(self) -> None:
+        """Say so if all surfaces stand at their offsets on another way of counting."""
+        text = self.note.text
+        for changed, reason in (
+            (text.replace("\r\n", "\n"), reasons.CRLF_COUNTED_ONCE),
+            (re.sub(r"(?<!\r)\n", "\r\n", text), reasons.CRLF_COUNTED_TWICE),
+            (_widen(text), reasons.UTF16_COUNTED),
+        ):
+            if changed != text and all(
+                _squeeze(surface_of(changed, spans)).replace("\0", "") == _squeeze(surface)
+                for spans, surface in self.surfaces
+            ):
+                self.report(0, "", reason)
 
     def parse_event(self, line: _Line) -> list[tuple[str, str]]:
         """Register the event's trigger and return its roles and arguments."""
@@ -142,6 +167,22 @@ class BratParser:
             parts.reverse()
         self.link(line, type, parts[0][1], parts[1][1])
 
+    def add_attribute(self, line: _Line) -> None:
+        """Attach a value, or the empty string for a flag, to a mention or an event's trigger."""
+        name, _, rest = line.body.partition(" ")
+        target, _, value = rest.partition(" ")
+        id = self.triggers.get(target, target)
+        if not name or not target:
+            self.report(line.number, line.id, reasons.MALFORMED)
+        elif id in self.entities:
+            held = self.attributes.setdefault(id, {})
+            if held.setdefault(name, value) != value:
+                self.report(line.number, line.id, reasons.REPEATED_ATTRIBUTE)
+        elif _RELATION_ID.fullmatch(target):
+            self.report(line.number, line.id, reasons.RELATION_ATTRIBUTE)
+        else:
+            self.report(line.number, line.id, reasons.NO_ATTRIBUTE_TARGET)
+
     def link(self, line: _Line, type: str, head: str, tail: str) -> None:
         """Add a relation between mentions, or between the triggers of events."""
         head, tail = self.triggers.get(head, head), self.triggers.get(tail, tail)
@@ -149,6 +190,11 @@ class BratParser:
             self.relations.append(Relation(type, head, tail))
         else:
             self.report(line.number, line.id, reasons.NO_ARGUMENT)
+
+
+def _widen(text: str) -> str:
+    """The text with a filler behind each character that UTF-16 needs two units for."""
+    return re.sub(r"([\U00010000-\U0010ffff])", "\\1\0", text)
 
 
 def _squeeze(surface: str) -> str:

@@ -28,14 +28,20 @@ def shape_error(path: Path | str, number: int, members: str) -> DataError:
 def parse_document(
     value: Mapping[str, Any], file: str, number: int, texts: Mapping[str, str] | str
 ) -> tuple[Document, Report]:
-    """A line of the ``documents`` format, with the note's text or the texts by name."""
+    """A line of the ``documents`` format, with the note's text or the texts by name.
+
+    A text in the line itself is the last resort.
+    """
     name, error = value.get("note"), value.get("error")
     entities, relations = value.get("entities"), value.get("relations", [])
     if error is not None and entities is None:
         entities = []
     if not (isinstance(name, str) and isinstance(entities, list) and isinstance(relations, list)):
         raise shape_error(file, number, '"note", "entities", "relations"')
-    text = texts if isinstance(texts, str) else texts.get(name)
+    within = value.get("text")
+    if within is not None and not isinstance(within, str):
+        raise shape_error(file, number, 'a "text" that is a string')
+    text = texts if isinstance(texts, str) else texts.get(name, within)
     note = Note(name, text or "")
     problems: list[Problem] = []
 
@@ -76,6 +82,9 @@ def _parse_entity(item: Any, note: Note, has_text: bool) -> tuple[Entity | None,
     id, type, text, start, end = _members(item, "id", "type", "text", "start", "end")
     score, task = item.get("score", 1.0), item.get("task", "")
     spans = _parse_spans(item.get("fragments", [[start, end]]))
+    attributes = item.get("attributes", {})
+    if not (isinstance(attributes, dict) and _are_strings(*attributes.values())):
+        return None, reasons.MALFORMED
     if not (_are_strings(id, type, text, task) and _is_probability(score)) or spans is None:
         return None, reasons.MALFORMED
     reason = check_spans(spans, len(note.text) if has_text else None)
@@ -84,12 +93,14 @@ def _parse_entity(item: Any, note: Note, has_text: bool) -> tuple[Entity | None,
     if (spans[0][0], spans[-1][1]) != (start, end):
         return None, reasons.MALFORMED
     if has_text:
-        entity = Entity.annotate(note, id, type, spans, score=float(score), task=task)
+        entity = Entity.annotate(
+            note, id, type, spans, score=float(score), task=task, attributes=attributes
+        )
         return entity, None if entity.text == text else reasons.SURFACE_DIFFERS
     if len(text) != end - start:
         return None, reasons.LENGTH_DIFFERS
     fragments = spans if len(spans) > 1 else ()
-    return Entity(id, type, start, end, text, float(score), task, fragments), None
+    return Entity(id, type, start, end, text, float(score), task, fragments, attributes), None
 
 
 def _parse_relation(item: Any) -> Relation | None:

@@ -16,51 +16,79 @@ from emlb_runtime.errors import DataError
 from emlb_runtime.records import Document, Note
 
 from ._brat_parser import BratParser, surface_of
-from .report import Report
+from . import report as reasons
+from .report import Report, unusable, why_unreadable
 
 _ENTITY_ID = re.compile(r"T[0-9]{1,9}")
 
 
-def read_brat_folder(
-    folder: Path, *, require_pairs: bool = True
-) -> Iterator[tuple[Document, Report]]:
-    """Read every brat pair under a folder, sorted by name.
+def read_brat_folder(folder: Path) -> Iterator[tuple[Document, Report]]:
+    """Read every brat pair under a folder, sorted by name; end at the first broken one.
 
     Args:
         folder: searched with its subfolders for ``.txt`` and ``.ann`` files.
-        require_pairs: refuse a ``.txt`` without ``.ann`` (an unannotated note is not a
-            note without mentions); if false, pass over it.
 
     Yields:
         A document named by its path under the folder, without the ending and with
         ``/`` between folders, and what its annotations could not be used for.
 
     Raises:
-        DataError: if there is no pair, a file lacks its partner, or one is unreadable.
+        DataError: if there is no pair, a file lacks its partner (a ``.txt`` without
+            ``.ann`` is an unannotated note, not a note without mentions), or one is
+            unreadable.
     """
-    stems = {
-        suffix: {
+    stems, lonely = _find_pairs(folder)
+    if lonely:
+        raise DataError(
+            f"{folder}: {len(lonely)} files lack their partner, such as "
+            f"{', '.join(list(lonely)[:3])}; brat needs NAME.txt and NAME.ann side by side "
+            "(an empty .ann says that a note has no mentions)"
+        )
+    for stem in stems:
+        yield read_brat(folder / f"{stem}.txt", name=stem)
+
+
+def scan_brat_folder(folder: Path) -> Iterator[tuple[Document | None, Report]]:
+    """Like read_brat_folder, but report a file that cannot be used and go on.
+
+    Yields:
+        Also None in place of a document, with a report that says why.
+
+    Raises:
+        DataError: if there is no ``.ann`` file.
+    """
+    stems, lonely = _find_pairs(folder)
+    for name, reason in lonely.items():
+        yield None, unusable(folder / name, reason)
+    for stem in stems:
+        try:
+            yield read_brat(folder / f"{stem}.txt", name=stem)
+        except DataError:
+            for name in (f"{stem}.txt", f"{stem}.ann"):
+                if reason := why_unreadable(folder / name):
+                    yield None, unusable(folder / name, reason)
+                    break
+            else:
+                raise
+
+
+def _find_pairs(folder: Path) -> tuple[list[str], dict[str, str]]:
+    """Names without ending of the pairs; files without a partner, with the reason."""
+    texts, annotations = (
+        {
             path.relative_to(folder).as_posix().removesuffix(suffix)
             for path in folder.rglob(f"*{suffix}")
         }
         for suffix in (".txt", ".ann")
-    }
-    lonely = [f"{stem}.ann" for stem in sorted(stems[".ann"] - stems[".txt"])]
-    if require_pairs:
-        lonely += [f"{stem}.txt" for stem in sorted(stems[".txt"] - stems[".ann"])]
-    if lonely:
-        raise DataError(
-            f"{folder}: {len(lonely)} files lack their partner, such as "
-            f"{', '.join(lonely[:3])}; brat needs NAME.txt and NAME.ann side by side "
-            "(an empty .ann says that a note has no mentions)"
-        )
-    if not stems[".ann"]:
+    )
+    if not annotations:
         raise DataError(
             f"{folder}: no brat files found; expected NAME.txt and NAME.ann side by side "
             "in this folder or below it"
         )
-    for stem in sorted(stems[".ann"]):
-        yield read_brat(folder / f"{stem}.txt", name=stem)
+    lonely = {f"{stem}.ann": reasons.NO_TEXT for stem in sorted(annotations - texts)}
+    lonely |= {f"{stem}.txt": reasons.NO_ANNOTATIONS for stem in sorted(texts - annotations)}
+    return sorted(texts & annotations), lonely
 
 
 def read_brat(text_path: Path, *, name: str | None = None) -> tuple[Document, Report]:
@@ -87,10 +115,10 @@ def parse_brat(
 ) -> tuple[Document, Report]:
     """Read annotations that are already in memory.
 
-    T lines become entities and R lines relations. An event (E) stands for its trigger
-    wherever it is an argument; each of its own roles becomes a relation from the
-    trigger, typed by the role without the number brat adds to a repeated one
-    (``Theme2``). Other lines are counted only.
+    T lines become entities, R lines relations, A and M lines attributes of entities. An
+    event (E) stands for its trigger wherever it is an argument; each of its own roles
+    becomes a relation from the trigger, typed by the role without the number brat adds
+    to a repeated one (``Theme2``). Other lines are counted only.
 
     Args:
         text: the note, untouched.
@@ -110,7 +138,8 @@ def format_brat(document: Document) -> str:
     Ids that brat would not take (other than ``T`` and a number) are numbered anew.
 
     Raises:
-        DataError: if a label holds white space, or a relation names no entity.
+        DataError: if a label holds white space, an attribute's value more than single
+            spaces, or a relation names no entity.
     """
     entities, text = document.entities, document.note.text
     ids = {entity.id: entity.id for entity in entities}
@@ -129,6 +158,13 @@ def format_brat(document: Document) -> str:
             )
         label = _check_label(document, relation.type)
         lines.append(f"R{number}\t{label} Arg1:{ids[relation.head]} Arg2:{ids[relation.tail]}\n")
+    attributes = (
+        (f"{_check_label(document, name)} {ids[entity.id]}", _check_value(document, value))
+        for entity in entities
+        for name, value in entity.attributes.items()
+    )
+    for number, (target, value) in enumerate(attributes, start=1):
+        lines.append(f"A{number}\t{target}{' ' if value else ''}{value}\n")
     return "".join(lines)
 
 
@@ -139,6 +175,15 @@ def _check_label(document: Document, label: str) -> str:
             "one character and no white space: rename it or use the documents format"
         )
     return label
+
+
+def _check_value(document: Document, value: str) -> str:
+    if value and not re.fullmatch(r"\S+(?: \S+)*", value):
+        raise DataError(
+            f"{document.note.name}: brat cannot hold an attribute's value with tabs, line ends or "
+            "repeated spaces: change it or use the documents format"
+        )
+    return value
 
 
 def _read_text(path: Path) -> str:

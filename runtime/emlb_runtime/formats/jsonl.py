@@ -19,13 +19,17 @@ from ._values import parse_document, parse_mixture, shape_error
 from .report import Report
 
 
-def document_to_json(document: Document) -> dict[str, Any]:
+def document_to_json(document: Document, *, with_text: bool = False) -> dict[str, Any]:
     """The document as JSON-ready values; scores rounded to four decimals.
 
-    The note's own text is left out: the mentions carry theirs.
+    Args:
+        document: the document.
+        with_text: keep the note's own text too, so that the line stands alone. Otherwise
+            only the mentions carry theirs.
     """
     value: dict[str, Any] = {
         "note": document.note.name,
+        **({"text": document.note.text} if with_text else {}),
         "entities": [
             {"id": entity.id, **_mention_to_json(entity), "task": entity.task}
             for entity in document.entities
@@ -70,7 +74,7 @@ def document_from_json(value: Mapping[str, Any], *, text: str | None = None) -> 
 
     Args:
         value: the parsed JSON object.
-        text: the note's text, which the format leaves out. Without it the document's
+        text: the note's text where the object leaves it out. Without it the document's
             note is empty and its entities carry the only text there is.
 
     Raises:
@@ -91,7 +95,7 @@ def read_documents(
         path: the JSON-lines file. An error record reads as a document without
             entities, and is reported.
         texts: the notes' texts by name, to check the offsets against and to give the
-            documents; notes that it lacks stay without text.
+            documents; notes that it lacks have the text in their line, or none.
 
     Raises:
         DataError: if the file is unreadable or a line is no document.
@@ -150,6 +154,8 @@ def _mention_to_json(entity: Entity) -> dict[str, Any]:
     }
     if entity.fragments:
         value["fragments"] = [list(fragment) for fragment in entity.fragments]
+    if entity.attributes:
+        value["attributes"] = dict(entity.attributes)
     return value
 
 

@@ -10,6 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from emlb_runtime.records import Document, Entity, Fragment
 
@@ -26,8 +27,25 @@ EVENT_TYPE_DIFFERS = "event type differs from the type of its trigger"
 LENGTH_DIFFERS = "text differs in length from its offsets"
 BAD_STATUS = "status is malformed"
 FAILED_NOTE = "note has an error record instead of a document"
+RELATION_ATTRIBUTE = "attribute of a relation, which has no place for one"
+NO_ATTRIBUTE_TARGET = "attribute belongs to no usable mention"
+REPEATED_ATTRIBUTE = "attribute is given twice, with different values"
+ARGUMENTS = "relation does not have exactly two arguments"
+UNKNOWN_TYPE = "type is not one that the format defines"
+UNKNOWN_SIGNATURE = "relation joins types that the format does not join by it"
+CRLF_COUNTED_ONCE = "offsets fit if each CRLF counts as one character: annotated on another text"
+CRLF_COUNTED_TWICE = "offsets fit if each line end counts as two: annotated on text with CRLF"
+UTF16_COUNTED = "offsets fit if counted in UTF-16 units: annotated with another count"
+BROKEN_XML = "not well-formed XML"
+FORBIDDEN_XML = "XML with a document type or entity declaration, which is refused"
+WRONG_COLUMNS = "line has the wrong number of columns"
+NOT_UTF8 = "file is not UTF-8"
+UNREADABLE = "file cannot be read"
+NO_TEXT = "annotations without their text"
+NO_ANNOTATIONS = "text without its annotations"
+REPEATED_DOCUMENT = "document was read before under this name"
 
-_ID = re.compile(r"(?:[A-Z#]?[0-9]{1,9}|\*)")
+_ID = re.compile(r"(?:[A-Z#]?[0-9]{1,9}(?:@[er])?|\*)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +54,7 @@ class Problem:
 
     Attributes:
         file: the annotation file, as the caller named it.
-        line: its line, from 1.
+        line: its line, from 1; 0 for the file as a whole.
         id: the annotation's id; empty if it has none that is safe to show.
         reason: one of this module's fixed sentences.
     """
@@ -47,8 +65,9 @@ class Problem:
     reason: str
 
     def __str__(self) -> str:
+        where = f"{self.file}:{self.line}" if self.line else self.file
         id = f" {self.id}:" if self.id else ""
-        return f"{self.file}:{self.line}:{id} {self.reason}"
+        return f"{where}:{id} {self.reason}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +77,8 @@ class Report:
     Attributes:
         counts: how many documents, usable ``entities`` and ``relations``; how many
             ``discontinuous`` mentions and ``same_type_overlaps`` a sequence labeller
-            cannot represent; of brat also the lines of ``events``, ``attributes``,
+            cannot represent; ``attributes`` that entities hold; ``documents_lost``, of
+            which nothing could be used; of brat also the lines of ``events``,
             ``normalisations``, ``comments`` and ``equivalences``.
         problems: what could not be used as it stands, in file order.
     """
@@ -85,8 +105,30 @@ class Report:
 
 
 def shown_id(id: object) -> str:
-    """The id if it looks like one (``T12``), else nothing: it might be note text."""
+    """The id if it looks like one (``T12``, ``12@e``), else nothing: it might be note text."""
     return id if isinstance(id, str) and _ID.fullmatch(id) else ""
+
+
+def unusable(file: object, reason: str, *, line: int = 0) -> Report:
+    """The report of a document of which nothing can be used.
+
+    Args:
+        file: the file, as the caller named it.
+        reason: one of this module's reasons.
+        line: where in it, from 1; 0 for the file as a whole.
+    """
+    return Report({"documents_lost": 1}, (Problem(str(file), line, "", reason),))
+
+
+def why_unreadable(path: Path) -> str | None:
+    """Why a file cannot be read as UTF-8; None if it can."""
+    try:
+        path.read_bytes().decode("utf-8", "surrogatepass")
+    except OSError:
+        return UNREADABLE
+    except UnicodeDecodeError:
+        return NOT_UTF8
+    return None
 
 
 def check_spans(spans: Sequence[Fragment], length: int | None) -> str | None:
@@ -120,6 +162,7 @@ def count_document(document: Document) -> dict[str, int]:
         "relations": len(document.relations),
         "discontinuous": sum(bool(entity.fragments) for entity in document.entities),
         "same_type_overlaps": _count_overlaps(document.entities),
+        "attributes": sum(len(entity.attributes) for entity in document.entities),
     }
 
 
