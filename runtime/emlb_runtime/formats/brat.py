@@ -15,8 +15,8 @@ from pathlib import Path
 from emlb_runtime.errors import DataError
 from emlb_runtime.records import Document, Note
 
-from ._brat_parser import BratParser, surface_of
 from . import report as reasons
+from ._brat_parser import BratParser, surface_of
 from .report import Report, unusable, why_unreadable
 
 _ENTITY_ID = re.compile(r"T[0-9]{1,9}")

@@ -1,0 +1,1 @@
+"""The scoring rules of shared tasks, as their own programs apply them."""
