@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from emlb_cli import evaluate, export, info, train
+from emlb_cli import data, evaluate, export, info, train
 from emlb_cli.common import print_version
 
 PROGRAM = "emlb"
@@ -21,6 +21,7 @@ app.command("train", no_args_is_help=True)(train.command)
 app.command("evaluate", no_args_is_help=True)(evaluate.command)
 app.command("export")(export.command)
 app.command("info")(info.command)
+app.add_typer(data.app, name="data", help="Look into corpora, divide them, change their format.")
 
 
 @app.callback()

@@ -15,10 +15,16 @@ PROGRAM = "emlb evaluate"
 
 def command(
     model: Annotated[
-        Path, typer.Argument(metavar="MODEL", help="A trained model's folder, or a bundle.")
+        Path,
+        typer.Argument(
+            metavar="MODEL", help="A trained model's folder, a bundle, or predicted documents."
+        ),
     ],
     data: Annotated[
-        Path, typer.Argument(metavar="DATA", help="A brat folder, or a JSONL file of corpora.")
+        Path,
+        typer.Argument(
+            metavar="DATA", help="Annotated documents: any corpus that emlb data inspect reads."
+        ),
     ],
     corpora: Annotated[
         list[str] | None,
@@ -28,7 +34,10 @@ def command(
     ] = None,
     split: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="A run's splits.json: only the documents of --part."),
+        typer.Option(
+            metavar="FILE",
+            help="A run's splits.json, or a file of emlb data split: only the documents of --part.",
+        ),
     ] = None,
     part: Annotated[str, typer.Option(help="train, dev or test of the split.")] = "test",
     limit: Annotated[
@@ -46,12 +55,45 @@ def command(
     task: Annotated[
         str | None, typer.Option(metavar="TASK", help="The task to score, if there are several.")
     ] = None,
+    protocol: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="Score by the rules of a shared task or paper: n2c2, tempeval, shareclef, "
+            "semeval2015, ade, paper; or standard, EMLB's own.",
+        ),
+    ] = "",
+    samples: Annotated[
+        int,
+        typer.Option(
+            "--bootstrap",
+            metavar="SAMPLES",
+            min=0,
+            help="Give 95 % intervals, from so many resamplings of the documents.",
+        ),
+    ] = 0,
+    compare: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="MODEL",
+            help="Another model, bundle or predictions: give the difference to it and its "
+            "interval.",
+        ),
+    ] = None,
+    format: Annotated[
+        str, typer.Option(metavar="NAME", help="The data's format, where it is not found out.")
+    ] = "auto",
+    texts: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="The notes' texts, where they lie elsewhere."),
+    ] = None,
 ) -> None:
     """Score a model on annotated notes.
 
     The decoder is the one that is deployed, so that a score holds for emlb-run too.
     """
     with one_sentence_errors(PROGRAM, extra="train"):
+        from emlb.evaluation.judging import Judging
         from emlb.evaluation.run import evaluate
 
         report = evaluate(
@@ -65,5 +107,8 @@ def command(
             json_path=json_path,
             precision=precision,
             task=task,
+            format=format,
+            texts=texts,
+            judging=Judging(protocol, samples, compare),
         )
         typer.echo(report.table())

@@ -74,11 +74,11 @@ def count(number: int, singular: str, plural: str | None = None) -> str:
 
 
 @contextmanager
-def progress_bar(total: int, *, shown: bool) -> Iterator[Callable[[], None]]:
+def progress_bar(total: int | None, *, shown: bool) -> Iterator[Callable[[], None]]:
     """A bar on standard error; what it yields moves it on by one note.
 
     Args:
-        total: notes to come.
+        total: notes to come; None if nobody can know.
         shown: False for no bar (and no import of rich, which costs start-up time).
     """
     if not shown:

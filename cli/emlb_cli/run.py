@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,7 +14,7 @@ import typer
 from emlb_cli.common import ExitCode, leave, one_sentence_errors, print_version
 from emlb_cli.output import STDOUT, check_output, open_output, partial_path
 from emlb_cli.progress import Tally, count, progress_bar
-from emlb_runtime.errors import DataError
+from emlb_runtime.errors import ConfigError, DataError
 from emlb_runtime.formats.text import (
     DECODING_ERRORS,
     NoteFile,
@@ -26,6 +26,7 @@ from emlb_runtime.records import Document, ErrorRecord, Note
 
 if TYPE_CHECKING:
     from emlb_runtime.extract import Extractor
+    from emlb_runtime.formats.noteevents import NoteEvents, RowCounts
     from emlb_runtime.formats.writers import Writer
 
 PROGRAM = "emlb-run"
@@ -93,6 +94,42 @@ def find_some_notes(inputs: Sequence[str]) -> list[NoteFile | ErrorRecord]:
     return files
 
 
+def choose_rows(
+    files: Sequence[NoteFile | ErrorRecord], *, categories: Sequence[str], subjects: Sequence[str]
+) -> tuple[NoteEvents, RowCounts] | tuple[None, None]:
+    """Which rows of tables are wanted, and where they are counted; None without a table.
+
+    Raises:
+        ConfigError: if rows are chosen, but no input is a table.
+    """
+    if any(isinstance(file, NoteFile) and file.is_table for file in files):
+        from emlb_runtime.formats.noteevents import NoteEvents, RowCounts
+
+        return NoteEvents(tuple(categories), tuple(subjects)), RowCounts()
+    if categories or subjects:
+        raise ConfigError(
+            "--category and --subject choose rows of a NOTEEVENTS table, and no input is one:"
+            " name a .csv or .csv.gz file with the columns ROW_ID, SUBJECT_ID and TEXT"
+        )
+    return None, None
+
+
+def report_empty_choice(
+    notes: Iterable[Note | ErrorRecord], rows: NoteEvents | None, counts: RowCounts | None
+) -> Iterator[Note | ErrorRecord]:
+    """The notes; a record behind them if rows were chosen and there is none of that choice."""
+    yield from notes
+    if rows is None or counts is None or not (rows.categories or rows.subjects):
+        return
+    if counts.notes + counts.marked_as_errors == 0:
+        chosen = " and ".join(
+            option
+            for option, values in (("--category", rows.categories), ("--subject", rows.subjects))
+            if values
+        )
+        yield ErrorRecord(chosen, "no usable row of the tables is what was asked for")
+
+
 def extract_notes(
     notes: Iterable[Note | ErrorRecord],
     extractor: Extractor,
@@ -139,7 +176,8 @@ def run(
         typer.Argument(
             metavar="INPUT",
             help="Note files, patterns such as 'notes/**/*.txt', folders (every .txt file"
-            " below), or - for standard input.",
+            " below), or - for standard input. A .csv or .csv.gz file that is MIMIC's"
+            " NOTEEVENTS stands for its rows, each a note named by its ROW_ID.",
             show_default=False,
         ),
     ],
@@ -192,6 +230,20 @@ def run(
             " record for that note.",
         ),
     ] = "strict",
+    category: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="Of NOTEEVENTS, only rows of this CATEGORY. May be given several times.",
+        ),
+    ] = None,
+    subject: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ID",
+            help="Of NOTEEVENTS, only rows of this SUBJECT_ID. May be given several times.",
+        ),
+    ] = None,
     quiet: Annotated[
         bool, typer.Option("--quiet", "-q", help="No progress bar, no summary.")
     ] = False,
@@ -216,9 +268,11 @@ def run(
         check_encoding(encoding, errors=errors)
         files = find_some_notes(inputs)
         paths = [file.path for file in files if isinstance(file, NoteFile) and file.path]
+        rows, counts = choose_rows(files, categories=category or (), subjects=subject or ())
         check_output(out, format=format, notes=paths)
         tally = Tally()
-        bar_shown = not quiet and len(files) > 1 and _bar_fits(out)
+        total = len(files) if counts is None else None  # how many rows shows at the end only
+        bar_shown = not quiet and total != 1 and _bar_fits(out)
         try:
             extractor = load_extractor(
                 model,
@@ -230,23 +284,37 @@ def run(
             started = time.perf_counter()
             with (
                 open_output(out, format=format) as writer,
-                progress_bar(len(files), shown=bar_shown) as advance,
+                # rich shows a bar without an end for None
+                progress_bar(total, shown=bar_shown) as advance,
             ):
-                notes = read_notes(files, encoding=encoding, errors=errors)
+                notes = read_notes(
+                    files, encoding=encoding, errors=errors, rows=rows, counts=counts
+                )
+                notes = report_empty_choice(notes, rows, counts)
                 extract_notes(notes, extractor, writer=writer, tally=tally, advance=advance)
         except KeyboardInterrupt:
-            leave(PROGRAM, _interrupted(tally, len(files), out), ExitCode.INTERRUPTED)
+            leave(PROGRAM, _interrupted(tally, total, out), ExitCode.INTERRUPTED)
         if not quiet:
-            _report(tally, extractor, seconds=time.perf_counter() - started)
+            _report(tally, extractor, seconds=time.perf_counter() - started, counts=counts)
     raise typer.Exit(ExitCode.SOME_FAILED if tally.failed else ExitCode.DONE)
 
 
-def _report(tally: Tally, extractor: Extractor, *, seconds: float) -> None:
-    for line in tally.failure_lines():
+def _report(
+    tally: Tally, extractor: Extractor, *, seconds: float, counts: RowCounts | None
+) -> None:
+    for line in (*tally.failure_lines(), *_left_out(counts)):
         typer.echo(f"{PROGRAM}: {line}", err=True)
     info = extractor.info
     summary = tally.summary(seconds=seconds, provider=info.provider, precision=info.precision)
     typer.echo(summary, err=True)
+
+
+def _left_out(counts: RowCounts | None) -> Iterator[str]:
+    """Lines about the rows of tables that were passed over."""
+    if counts is not None and counts.not_wanted:
+        yield f"{count(counts.not_wanted, 'row')} of other categories or subjects left out"
+    if counts is not None and counts.marked_as_errors:
+        yield f"{count(counts.marked_as_errors, 'row')} marked as errors (ISERROR) left out"
 
 
 def _bar_fits(out: str) -> bool:
@@ -254,8 +322,10 @@ def _bar_fits(out: str) -> bool:
     return sys.stderr.isatty() and not (out == STDOUT and sys.stdout.isatty())
 
 
-def _interrupted(tally: Tally, total: int, out: str) -> str:
-    done = f"interrupted after {tally.notes + tally.failed:,} of {count(total, 'note')}"
+def _interrupted(tally: Tally, total: int | None, out: str) -> str:
+    came_to = tally.notes + tally.failed
+    notes = count(came_to, "note") if total is None else f"{came_to:,} of {count(total, 'note')}"
+    done = f"interrupted after {notes}"
     kept = out != STDOUT and partial_path(out).exists()
     return f"{done}; what was written is in {partial_path(out)}" if kept else done
 

@@ -9,16 +9,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from emlb_runtime.errors import DataError
-from emlb_runtime.formats.brat import read_brat_folder
-from emlb_runtime.formats.jsonl import read_mixture
 from emlb_runtime.formats.report import Report
 from emlb_runtime.records import Document
 from emlb_runtime.schema import Signature, Task
 
-from .splits import Split, divide, random_folds, read_folds
+from .formats import FORMATS, RAW_FORMATS, detect, scan
+from .splits import (
+    Split,
+    alone,
+    divide,
+    divide_as_listed,
+    divide_by_shares,
+    divide_officially,
+    grouping,
+    random_folds,
+    read_folds,
+    read_parts,
+)
 
 if TYPE_CHECKING:
-    from emlb.training.config import CorpusConfig, TaskConfig
+    from emlb.training.config import CorpusConfig, SplitConfig, TaskConfig
 
 
 @dataclass(frozen=True)
@@ -50,44 +60,61 @@ def load_corpus(config: CorpusConfig, data: Path) -> Corpus:
     if config.dev:
         dev, more = read_documents(data / config.dev, config.format, config.select or config.name)
         return Corpus(config, Split(tuple(train), tuple(dev)), report + more)
-    split = config.split
-    assert split is not None  # CorpusConfig sees to it
+    assert config.split is not None  # CorpusConfig sees to it
+    return Corpus(config, _divide(train, config.split, data, config.name), report)
+
+
+def _divide(documents: Sequence[Document], config: SplitConfig, data: Path, corpus: str) -> Split:
+    listed = data / config.group_file if config.group_file else None
+    group = grouping(pattern=config.group_pattern, file=listed) if config.group else alone
+    if config.official:
+        return divide_officially(
+            documents, dev_share=config.dev_share, group=group, seed=config.seed
+        )
+    if config.test_share:
+        return divide_by_shares(
+            documents,
+            test_share=config.test_share,
+            dev_share=config.dev_share,
+            group=group,
+            seed=config.seed,
+        )
+    if config.file and not config.key:
+        return divide_as_listed(documents, read_parts(data / config.file))
     folds = (
-        read_folds(data / split.file, split.key)
-        if split.file
-        else random_folds(train, split.folds, group=split.group, seed=split.seed)
+        read_folds(data / config.file, config.key)
+        if config.file
+        else random_folds(documents, config.folds, group=group, seed=config.seed)
     )
-    for fold in (split.test, split.dev):
+    for fold in (config.test, config.dev):
         if fold >= len(folds):
-            raise DataError(f"corpus {config.name}: fold {fold} of {len(folds)} does not exist")
-    parts = divide(
-        train,
+            raise DataError(f"corpus {corpus}: fold {fold} of {len(folds)} does not exist")
+    return divide(
+        documents,
         folds=folds,
-        test=split.test,
-        dev=split.dev,
-        dev_share=split.dev_share,
-        group=split.group,
-        seed=split.seed,
+        test=config.test,
+        dev=config.dev,
+        dev_share=config.dev_share,
+        group=group,
+        seed=config.seed,
     )
-    return Corpus(config, parts, report)
 
 
 def read_documents(path: Path, format: str, corpus: str) -> tuple[list[Document], Report]:
-    """All documents of a brat folder, or of one corpus in a mixture file.
+    """All annotated documents at a path; of a mixture, those of one corpus.
 
     Raises:
-        DataError: if there are none.
+        DataError: if there are none, or the notes there have no annotations.
     """
     documents: list[Document] = []
     reports: list[Report] = []
-    if format == "brat":
-        for document, report in read_brat_folder(path):
+    format = detect(path).format if format == "auto" else format
+    if format in RAW_FORMATS:
+        raise DataError(f"{path}: notes without annotations ({FORMATS[format]})")
+    for document, report in scan(path, format=format, corpora=[corpus]):
+        reports.append(report)
+        if document is not None:
             documents.append(document)
-            reports.append(report)
-    else:
-        for document, _, report in read_mixture(path, corpora=[corpus]):
-            documents.append(document)
-            reports.append(report)
     if not documents:
         raise DataError(f"{path}: no document of corpus {corpus}")
     return documents, Report.merge(reports)

@@ -8,6 +8,8 @@ from dataclasses import replace
 
 from emlb_runtime.records import Document, Entity, Note, Relation
 
+from .splits import source_of
+
 PACKED_CHARACTERS = (80, 640)
 """Packed documents end once they pass a length drawn from this range: up to about one window."""
 
@@ -24,9 +26,7 @@ def pack(documents: Sequence[Document], *, seed: int) -> list[Document]:
     random_source = random.Random(seed)
     groups: dict[str, list[Document]] = {}
     for document in documents:
-        groups.setdefault(document.note.name.rpartition("_")[0] or document.note.name, []).append(
-            document
-        )
+        groups.setdefault(source_of(document.note.name), []).append(document)
     order = list(groups.values())
     random_source.shuffle(order)
     packed: list[Document] = []

@@ -1,28 +1,23 @@
-"""Evaluating a model folder or a bundle on annotated data, through the deployed decoder."""
+"""Evaluating a model, a bundle or predicted documents on annotated data."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from emlb_runtime.bundle import CONFIG_NAME, Bundle
-from emlb_runtime.errors import ArtefactError, ConfigError, DataError
-from emlb_runtime.extract import available_cores, load_pipeline
-from emlb_runtime.formats.brat import read_brat_folder
-from emlb_runtime.formats.jsonl import read_documents, read_mixture
-from emlb_runtime.formats.report import Report as ReadingReport
-from emlb_runtime.pipeline import Pipeline
-from emlb_runtime.records import Document
+from emlb_runtime.errors import ConfigError, DataError
 
 from .counts import Scores
-from .deployed import ScoredCorpus, extract, score_corpus
+from .deployed import ScoredCorpus, score_corpus
+from .gold import GoldCorpus, read_gold
+from .judging import Judged, Judging, judge
+from .predictions import Predictor, load_predictor
+from .protocols import ScoringProtocol, find_protocol
+from .protocols import table as protocol_table
 from .table import render, to_json
-
-SCHEMA_NAME = "schema.json"
 
 
 @dataclass(frozen=True)
@@ -32,44 +27,83 @@ class Report:
     Attributes:
         model: what was scored.
         runs_on: provider and precision.
-        scores: per corpus.
+        documents: per corpus, their number.
         problems: per corpus, what the readers could not use, by reason.
+        scores: per corpus, EMLB's own; empty under a protocol.
+        protocol: the protocol, if one was asked for.
+        judged: per corpus, its measures.
+        compared: the other system's name.
     """
 
     model: str
     runs_on: str
-    scores: dict[str, Scores]
-    problems: dict[str, dict[str, int]]
+    documents: Mapping[str, int]
+    problems: Mapping[str, Mapping[str, int]]
+    scores: Mapping[str, Scores] = field(default_factory=dict)
+    protocol: ScoringProtocol | None = None
+    judged: Mapping[str, Judged] = field(default_factory=dict)
+    compared: str = ""
 
     def table(self) -> str:
         """The scores as text, a section per corpus."""
         parts = []
-        for corpus, scores in self.scores.items():
-            title = f"{corpus}: {scores.documents} documents, {self.runs_on}"
-            parts.append(render(scores, title=title))
+        for corpus in self.documents:
+            if self.protocol is None:
+                parts.append(render(self.scores[corpus], title=f"{corpus} ({self.runs_on})"))
+            else:
+                parts += self._judged_tables(corpus, self.judged[corpus], self.protocol)
             parts += [f"not used: {n} × {why}" for why, n in self.problems[corpus].items()]
         return "\n\n".join(parts)
 
+    def _judged_tables(self, corpus: str, judged: Judged, protocol: ScoringProtocol) -> list[str]:
+        count = self.documents[corpus]
+        title = f"{corpus}: {count} documents ({self.runs_on})\n{protocol.name}: {protocol.title}"
+        tables = [protocol_table.render(judged.rows, title=title, intervals=judged.intervals)]
+        if judged.other:
+            tables.append(
+                protocol_table.render_differences(
+                    judged.rows,
+                    judged.other,
+                    title=f"{corpus}: from {self.model} to {self.compared}, same documents",
+                    intervals=judged.differences,
+                )
+            )
+        return tables
+
     def to_json(self) -> dict[str, Any]:
         """The scores as JSON-ready values, fractions of one."""
-        return {
-            "model": self.model,
-            "runs_on": self.runs_on,
-            "corpora": {
-                corpus: {**to_json(scores), "not_used": self.problems[corpus]}
-                for corpus, scores in self.scores.items()
-            },
+        value: dict[str, Any] = {"model": self.model, "runs_on": self.runs_on}
+        if self.protocol is not None:
+            value["protocol"] = self.protocol.name
+        if self.compared:
+            value["compared"] = self.compared
+        value["corpora"] = {
+            corpus: {**self._corpus_json(corpus), "not_used": dict(self.problems[corpus])}
+            for corpus in self.documents
         }
+        return value
 
-
-@dataclass(frozen=True)
-class _Read:
-    """One corpus as read: its documents, what it annotates, what could not be used."""
-
-    name: str
-    documents: tuple[Document, ...]
-    types: frozenset[str]
-    report: ReadingReport
+    def _corpus_json(self, corpus: str) -> dict[str, Any]:
+        if self.protocol is None:
+            return to_json(self.scores[corpus])
+        judged = self.judged[corpus]
+        value: dict[str, Any] = {
+            "documents": self.documents[corpus],
+            "rows": protocol_table.to_json(judged.rows, judged.intervals),
+        }
+        if judged.other:
+            value["compared"] = protocol_table.to_json(judged.other)
+            value["differences"] = [
+                {
+                    "section": s,
+                    "name": n,
+                    "mode": m,
+                    "measure": measure,
+                    "interval": [i.low, i.high],
+                }
+                for ((s, n, m), measure), i in judged.differences.items()
+            ]
+        return value
 
 
 def evaluate(
@@ -84,133 +118,81 @@ def evaluate(
     json_path: Path | None = None,
     precision: str | None = None,
     task: str | None = None,
+    format: str = "auto",
+    texts: Path | None = None,
+    judging: Judging | None = None,
 ) -> Report:
     """Score a model on annotated documents.
 
     Scores are taken over the types that the data annotate: for a mixture file those that the
-    ``schema.json`` beside it states per corpus, else those that occur.
+    ``schema.json`` beside it states per corpus, else those that occur. Under a protocol every
+    prediction counts but those of types that a schema says the corpus does not annotate.
 
     Args:
-        model: a run's folder, a model folder (torch), or a bundle (ONNX).
-        data: a brat folder, a mixture file, or a file in the ``documents`` format.
+        model: a run's folder, a model folder (torch), a bundle (ONNX), or predicted
+            documents in any format that is read.
+        data: annotated documents in any format that is read.
         corpora: of a mixture; empty takes all.
-        split: a run's ``splits.json``: only the documents of one part.
+        split: a run's ``splits.json``, or a file of ``emlb data split``: only the documents
+            of one part.
         part: ``train``, ``dev`` or ``test`` of the split.
         limit: documents per corpus at most.
         gold_mentions: also score relations between the annotated mentions.
         json_path: where to write the report as JSON.
         precision: which encoder of a bundle.
         task: whose output to score; needed if the model has several.
+        format: the data's, where it is not to be found out.
+        texts: folder of the notes' texts, for formats that come without them.
+        judging: protocol, intervals, comparison; None gives EMLB's own table.
 
     Raises:
         ConfigError: if an option does not fit the model.
         DataError: if the data cannot be read.
         ArtefactError: if the model cannot.
     """
-    pipeline, batched = _load(model, precision)
-    chosen = _choose_task(pipeline, task)
+    judging = judging or Judging()
+    if judging.protocol and gold_mentions:
+        raise ConfigError("relations on gold mentions are scored without a protocol only")
+    protocol = find_protocol(judging.protocol) if judging.protocol else None
+    predictor = load_predictor(model, precision=precision, task=task)
+    other = load_predictor(judging.compare, task=task) if judging.compare else None
     names = _split_names(split, part) if split else None
+    read = read_gold(data, corpora=corpora, names=names, limit=limit, format=format, texts=texts)
     scores: dict[str, Scores] = {}
-    problems: dict[str, dict[str, int]] = {}
-    with ThreadPoolExecutor(available_cores()) as pool:
-        executor: Executor | None = None if batched else pool
-        for read in _read(data, corpora):
-            documents = read.documents
-            if names is not None:
-                documents = tuple(d for d in documents if d.note.name in names)
-            if not documents[: limit or None]:
-                raise DataError(f"{data}: {read.name} has no document of that part")
-            corpus = ScoredCorpus(read.name, chosen, documents[: limit or None], read.types)
-            scores[read.name] = score_corpus(
-                corpus,
-                extract(pipeline, corpus, executor=executor),
-                predicted_on_gold=extract(pipeline, corpus, gold_mentions=True, executor=executor)
-                if gold_mentions
-                else None,
-            )
-            problems[read.name] = dict(read.report.summary())
-    runs_on = f"{pipeline.backend.provider}, {pipeline.backend.precision}"
-    report = Report(model.name, runs_on, scores, problems)
+    judged: dict[str, Judged] = {}
+    for corpus in read:
+        if protocol is None:
+            scores[corpus.name] = _score(predictor, corpus, gold_mentions=gold_mentions)
+        else:
+            judged[corpus.name] = judge(predictor, other, corpus, protocol, judging.samples)
+    report = Report(
+        predictor.name,
+        predictor.runs_on,
+        {corpus.name: len(corpus.documents) for corpus in read},
+        {corpus.name: dict(corpus.report.summary()) for corpus in read},
+        scores,
+        protocol,
+        judged,
+        other.name if other else "",
+    )
     if json_path:
         text = json.dumps(report.to_json(), indent=1, ensure_ascii=False)
         json_path.write_text(text + "\n", encoding="utf-8")
     return report
 
 
-def _load(model: Path, precision: str | None) -> tuple[Pipeline, bool]:
-    """The pipeline, and whether it batches windows itself (torch) or wants threads (ONNX)."""
-    folder = model / "model" if (model / "model" / CONFIG_NAME).is_file() else model
-    try:
-        config = json.loads((folder / CONFIG_NAME).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        raise ArtefactError(f"{model}: neither a trained model nor a bundle") from None
-    if isinstance(config, dict) and "format" in config:
-        return load_pipeline(Bundle.load(folder), precision=precision), False
-    if precision not in (None, "fp32"):
-        raise ConfigError(f"{model} is a torch model, which runs in fp32, not {precision}")
-    from emlb.model.pretrained import TrainedModel
-
-    return TrainedModel.load(folder).pipeline(batch=8), True
-
-
-def _choose_task(pipeline: Pipeline, task: str | None) -> str:
-    names = [head.task.name for head in pipeline.heads]
-    if task is None and len(names) == 1:
-        return names[0]
-    if task not in names:
-        raise ConfigError(f"task {task} is not one of the model's: {', '.join(names)}")
-    return task
+def _score(predictor: Predictor, corpus: GoldCorpus, *, gold_mentions: bool) -> Scores:
+    return score_corpus(
+        ScoredCorpus(corpus.name, "", corpus.documents, corpus.types),
+        predictor.predict(corpus),
+        predicted_on_gold=predictor.predict(corpus, gold_mentions=True) if gold_mentions else None,
+    )
 
 
 def _split_names(path: Path, part: str) -> set[str]:
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
-        return {str(name) for parts in values.values() for name in parts[part]}
+        parts = [values] if part in values else [values[name] for name in values]
+        return {str(name) for lists in parts for name in lists[part]}
     except (OSError, ValueError, KeyError, AttributeError, TypeError):
         raise DataError(f"{path}: no split with a part {part!r} in it") from None
-
-
-def _read(data: Path, corpora: Collection[str]) -> list[_Read]:
-    if data.is_dir():
-        return [_gather(data.name, list(read_brat_folder(data)), None)]
-    if not data.is_file():
-        raise DataError(f"{data}: there is no such file or folder")
-    with data.open(encoding="utf-8") as file:
-        first = file.readline()
-    if '"corpus"' not in first[:200]:
-        return [_gather(data.stem, list(read_documents(data)), None)]
-    schema = _read_schema(data.parent / SCHEMA_NAME)
-    found: dict[str, list[tuple[Document, ReadingReport]]] = {}
-    for document, corpus, report in read_mixture(data, corpora=list(corpora) or None):
-        found.setdefault(corpus, []).append((document, report))
-    return [_gather(corpus, pairs, schema.get(corpus)) for corpus, pairs in found.items()]
-
-
-def _gather(
-    name: str, pairs: Sequence[tuple[Document, ReadingReport]], types: frozenset[str] | None
-) -> _Read:
-    documents = tuple(document for document, _ in pairs)
-    if types is None:
-        types = frozenset(
-            type
-            for document in documents
-            for type in (
-                *(entity.type for entity in document.entities),
-                *(relation.type for relation in document.relations),
-            )
-        )
-    return _Read(name, documents, types, ReadingReport.merge(report for _, report in pairs))
-
-
-def _read_schema(path: Path) -> dict[str, frozenset[str]]:
-    """Per corpus, the types it annotates in full or in part; empty without a schema file."""
-    if not path.is_file():
-        return {}
-    try:
-        corpora = json.loads(path.read_text(encoding="utf-8"))["corpora"]
-        return {
-            str(name): frozenset([*values["annotated_in_full"], *values["annotated_in_part"]])
-            for name, values in corpora.items()
-        }
-    except (ValueError, KeyError, TypeError, AttributeError):
-        raise DataError(f"{path}: does not say per corpus what is annotated") from None

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from emlb.data.formats import FORMATS, RAW_FORMATS
 from emlb_runtime.errors import ConfigError
 from emlb_runtime.schema import SELECTIONS
 from emlb_runtime.windows import WindowConfig
@@ -44,29 +45,44 @@ class SplitConfig:
     """How one folder of documents is divided.
 
     Attributes:
-        file: JSON with lists of document names, relative to the data folder; empty divides
-            at random by a seed.
-        key: where in the file the list of folds is.
+        official: by the folders it was released in: ``train``, ``dev``, ``test``.
+        file: JSON with lists of document names, relative to the data folder: what
+            ``emlb data split`` wrote, or folds under ``key``.
+        key: where in the file the list of folds is; empty for a file of parts.
+        test_share: share of the documents drawn for testing; above 0 in place of folds.
         folds: number of random folds when there is no file.
         test: index of the fold kept for testing; -1 keeps none.
         dev: index of the fold for development; -1 takes ``dev_share`` of what is left.
-        dev_share: share of the training documents for development when ``dev`` is -1.
-        group: keep documents named ``GROUP_k`` on one side of a random division.
-        seed: of random folds.
+        dev_share: share of the training documents for development where none is given.
+        group: keep documents of one source together in a random division.
+        group_pattern: regular expression that finds the source in a document's name; empty
+            takes ``SOURCE`` of a name ``SOURCE_k``.
+        group_file: CSV with a header and two columns, document and source (such as a
+            patient), relative to the data folder; takes the place of the pattern.
+        seed: of random folds and draws.
     """
 
+    official: bool = False
     file: str = ""
     key: str = ""
+    test_share: float = 0.0
     folds: int = 10
     test: int = -1
     dev: int = -1
     dev_share: float = 0.05
     group: bool = True
+    group_pattern: str = ""
+    group_file: str = ""
     seed: int = 13
 
     def __post_init__(self) -> None:
         if self.dev >= 0 and self.dev == self.test:
             raise ConfigError(f"split.dev and split.test are both fold {self.dev}; choose two")
+        ways = [self.official, bool(self.file), self.test_share > 0]
+        if sum(ways) > 1:
+            raise ConfigError("split: give only one of official, file and test_share")
+        if not 0 <= self.test_share < 1 or not 0 <= self.dev_share < 1:
+            raise ConfigError("split.test_share and split.dev_share must be from 0 to below 1")
 
 
 @dataclass(frozen=True)
@@ -77,7 +93,7 @@ class CorpusConfig:
         name: for reports; unique in a run.
         select: of a mixture file, the value of ``corpus`` to take; empty is the name.
         task: which task it trains; may be left out if there is one.
-        format: ``brat`` (folders) or ``mixture`` (JSONL).
+        format: ``auto`` finds out; or one of those that ``emlb data inspect`` names.
         train: file or folder below the data folder.
         dev: likewise; empty if ``split`` divides ``train``.
         split: how to divide ``train``.
@@ -94,7 +110,7 @@ class CorpusConfig:
     train: str
     select: str = ""
     task: str = ""
-    format: Literal["brat", "mixture"] = "brat"
+    format: str = "auto"
     dev: str = ""
     split: SplitConfig | None = None
     full: tuple[str, ...] = ()
@@ -108,6 +124,11 @@ class CorpusConfig:
     def __post_init__(self) -> None:
         if bool(self.dev) == (self.split is not None):
             raise ConfigError(f"corpus {self.name}: give either dev or split, not both or neither")
+        known = ("auto", *(format for format in FORMATS if format not in RAW_FORMATS))
+        if self.format not in known:
+            raise ConfigError(
+                f"corpus {self.name}: format is {self.format!r}; choose {', '.join(known)}"
+            )
         if self.repeat < 1:
             raise ConfigError(f"corpus {self.name}: repeat is {self.repeat}; it must be at least 1")
 

@@ -18,6 +18,7 @@ from transformers.trainer_utils import get_last_checkpoint
 from emlb.data.corpora import Corpus, derive_task, load_corpus
 from emlb.data.coverage import Coverage
 from emlb.data.examples import Example, ExampleSet, Supervision, make_examples
+from emlb.data.leaks import find_leaks
 from emlb.data.pack import pack
 from emlb.evaluation.deployed import ScoredCorpus
 from emlb.model.model import EmlbModel
@@ -160,6 +161,7 @@ def prepare(
         task.name: [c for c in loaded if (c.config.task or config.task[0].name) == task.name]
         for task in config.task
     }
+    _warn_of_leaks(loaded, say)
     tasks = [derive_task(task, by_task[task.name]) for task in config.task]
     model = EmlbModel.from_base(
         base,
@@ -221,6 +223,19 @@ def _announce(corpus: Corpus, unused: Counter[str], say: Say) -> None:
     )
     for reason, count in unused.most_common():
         say(f"  not used: {count} × {reason}")
+
+
+def _warn_of_leaks(corpora: Sequence[Corpus], say: Say) -> None:
+    """Say which held-out documents stand in the training part of any corpus."""
+    held = {
+        f"{corpus.config.name}, {part}": documents
+        for corpus in corpora
+        for part, documents in (("development", corpus.split.dev), ("test", corpus.split.test))
+    }
+    training = (document for corpus in corpora for document in corpus.split.train)
+    for part, leaks in find_leaks(training, held).items():
+        if leaks:
+            say(f"warning: {part}: {leaks}")
 
 
 def _write_json(path: Path, values: Any) -> None:

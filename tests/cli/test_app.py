@@ -15,6 +15,7 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
+from emlb.evaluation.judging import Judging
 from emlb_cli.app import app
 from emlb_runtime import __version__
 from emlb_runtime.errors import ConfigError
@@ -97,7 +98,10 @@ def test_interrupted_training_says_how_to_go_on(stand: Stand) -> None:
 def test_evaluate(stand: Stand) -> None:
     call = stand("emlb.evaluation.run", "evaluate", FakeReport())
     arguments = "--corpus ade --corpus chia --limit 5 --gold-mentions --json s.json"
-    more = "--precision fp32 --task clinical --split splits.json --part dev"
+    more = (
+        "--precision fp32 --task clinical --split splits.json --part dev --format brat "
+        "--texts texts --protocol n2c2 --bootstrap 100 --compare other"
+    )
     result = emlb("evaluate", "model", "dev.jsonl", *arguments.split(), *more.split())
     assert (result.exit_code, result.stdout) == (0, "Entities  71.9\n")
     assert call == Call(
@@ -111,6 +115,9 @@ def test_evaluate(stand: Stand) -> None:
             "json_path": Path("s.json"),
             "precision": "fp32",
             "task": "clinical",
+            "format": "brat",
+            "texts": Path("texts"),
+            "judging": Judging("n2c2", 100, Path("other")),
         },
     )
 

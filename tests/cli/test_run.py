@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import re
@@ -355,6 +356,136 @@ def test_names_that_are_not_unicode(notes: Path) -> None:
     assert lines(Path("out.jsonl").read_text(encoding="utf-8"))[-2]["note"] == name
 
 
+TABLE = """ROW_ID,SUBJECT_ID,CATEGORY,ISERROR,TEXT
+1,7,Nursing,,"rash after ""drug""
+"
+2,7,Physician ,,no finding
+3,8,Nursing,1,rash drug
+4,8,Nursing,,"drug, rash"
+"""
+
+
+def write_table(content: str = TABLE, name: str = "NOTEEVENTS.csv.gz") -> str:
+    """A table of notes in the working folder; returns its name."""
+    data = content.encode()
+    Path(name).write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
+    return name
+
+
+def test_rows_of_noteevents_are_notes(notes: Path) -> None:
+    for name in ("NOTEEVENTS.csv.gz", "some.csv"):
+        result = emlb_run(write_table(name=name), "--format", "documents")
+        assert result.exit_code == 0
+        written = lines(result.stdout)
+        assert [line["note"] for line in written] == ["1", "2", "4"]
+        assert [entity["start"] for entity in written[0]["entities"]] == [0, 12]
+        assert "emlb-run: 1 row marked as errors (ISERROR) left out\n3 notes · " in result.stderr
+
+
+def test_tables_mix_with_other_inputs(notes: Path) -> None:
+    write_table()
+    Path("other.csv").write_text("rash,drug", encoding="utf-8")
+    mixed = ["notes/c.txt", "*.csv.gz", "other.csv", "NOTEEVENTS.csv.gz", "-"]
+    result = emlb_run(*mixed, "--format", "documents", "--out", "out.jsonl", input=b"drug")
+    assert result.exit_code == 0
+    written = lines(Path("out.jsonl").read_text(encoding="utf-8"))
+    names = ["notes/c.txt", "1", "2", "4", "other.csv", "-"]
+    assert [line["note"] for line in written] == names
+
+
+def test_rows_are_chosen(notes: Path) -> None:
+    def chosen(*options: str) -> list[str]:
+        result = emlb_run(write_table(), "notes/a.txt", *options, "--format", "documents")
+        assert result.exit_code == 0
+        assert "of other categories or subjects left out\n" in result.stderr
+        return [line["note"] for line in lines(result.stdout)]
+
+    assert chosen("--category", "physician") == ["2", "notes/a.txt"]
+    assert chosen("--category", "Physician", "--category", "Nursing", "--subject", "7") == [
+        *("1", "2", "notes/a.txt")
+    ]
+    assert chosen("--subject", "8") == ["4", "notes/a.txt"]
+
+
+def test_a_choice_of_nothing_is_an_error_record(notes: Path) -> None:
+    result = emlb_run(write_table(), "--category", "Nurse", "--format", "documents")
+    assert result.exit_code == 1
+    (line,) = lines(result.stdout)
+    assert line == {
+        "note": "--category",
+        "error": "no usable row of the tables is what was asked for",
+    }
+    assert "4 rows of other categories or subjects left out" in result.stderr
+    assert emlb_run(write_table(), "--subject", "9", "--subject", "8").exit_code == 0
+
+
+def test_a_choice_needs_a_table(notes: Path) -> None:
+    for option in ("--category", "--subject"):
+        result = emlb_run("notes", option, "7", "--out", "out.jsonl")
+        assert result.exit_code == 2
+        assert "--category and --subject choose rows of a NOTEEVENTS table" in result.stderr
+        assert not Path("out.jsonl").exists()
+
+
+def test_broken_rows_cost_their_own_record_only(notes: Path) -> None:
+    broken = f'5,8,Nursing,,"{MARKER}\nnever closed\n6,8,,,\n{MARKER},7,,,{MARKER}\n'
+    write_table(TABLE + broken + '7,8,ECG,,"crash\n"\n8,8,ECG,,drug\n')
+    result = emlb_run("NOTEEVENTS.csv.gz", "--format", "documents")
+    assert result.exit_code == 1
+    written = lines(result.stdout)
+    failed = {line["note"]: line["error"] for line in written if "error" in line}
+    assert failed == {
+        "NOTEEVENTS.csv.gz:7": "lines 7-8: row whose quotes are not paired, or not doubled inside"
+        " a field",
+        "6": "NOTEEVENTS.csv.gz, line 9: row has no text",
+        "NOTEEVENTS.csv.gz:10": "line 10: row has no usable id",
+        "7": "extraction failed (RuntimeError)",
+    }
+    assert [line["note"] for line in written][-1] == "8"
+    assert MARKER not in result.stdout
+    assert "emlb-run: NOTEEVENTS.csv.gz:7: lines 7-8: row whose quotes" in result.stderr
+
+
+def test_a_table_without_rows_and_a_damaged_one(notes: Path) -> None:
+    result = emlb_run(write_table(TABLE.splitlines()[0]), "--format", "documents")
+    assert (result.exit_code, len(lines(result.stdout))) == (1, 1)
+    path = Path(write_table())
+    path.write_bytes(path.read_bytes()[:-8])
+    result = emlb_run(str(path), "--format", "documents")
+    assert result.exit_code == 1
+    assert [line["note"] for line in lines(result.stdout)] == ["1", "2", "4", f"{path}:7"]
+
+
+def test_a_table_makes_brat_files(notes: Path) -> None:
+    assert emlb_run(write_table(), "--format", "brat", "--out", "brat").exit_code == 0
+    document, report = read_brat(Path("brat/1.txt"))
+    assert document.note.text == 'rash after "drug"\n'
+    assert not report.problems
+
+
+def test_a_table_is_not_overwritten(notes: Path) -> None:
+    name = write_table()
+    result = emlb_run(name, "--out", name)
+    assert (result.exit_code, "is one of the notes" in result.stderr) == (2, True)
+
+
+def test_encoding_and_errors_reach_tables(notes: Path) -> None:
+    Path("N.csv").write_bytes(TABLE.replace("no finding", "37 °C rash").encode("latin-1"))
+    assert emlb_run("N.csv", "--category", "Physician").exit_code == 1
+    for option, value in (("--encoding", "latin-1"), ("--errors", "replace")):
+        chosen = ("--category", "Physician", "--format", "documents")
+        result = emlb_run("N.csv", option, value, *chosen)
+        assert result.exit_code == 0
+        assert lines(result.stdout)[0]["entities"][0]["start"] == 6
+
+
+def test_an_interrupted_table_has_no_total(notes: Path, extractor: FakeExtractor) -> None:
+    extractor.interrupt_at = "4"
+    result = emlb_run(write_table(), "--out", "out.jsonl")
+    assert result.exit_code == 130
+    assert "interrupted after 2 notes; what was written is in" in result.stderr
+
+
 PATCHED = """
 import signal, sys, time
 # A shell starts what it runs in the background with Ctrl-C ignored; here it must be heard.
@@ -421,6 +552,20 @@ def test_a_bar_is_for_terminals(notes: Path, on: Literal["terminal", "pipe"]) ->
     assert process.returncode == 0
     assert (b"3/3" in shown) == (on == "terminal")
     assert b"3 notes" in shown
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a terminal of POSIX")
+def test_the_bar_of_a_table_has_no_total(notes: Path) -> None:
+    pty = pytest.importorskip("pty")
+    reader, writer = pty.openpty()
+    with start(write_table(), "--out", "out.jsonl", pause=0.2, stderr=writer) as process:
+        os.close(writer)
+        shown = b""
+        while chunk := _read(reader):
+            shown += chunk
+    os.close(reader)
+    assert process.returncode == 0
+    assert b"3/?" in shown
 
 
 def _read(descriptor: int) -> bytes:

@@ -89,7 +89,10 @@ def test_defaults_and_overrides(file: Path) -> None:
         ('corpus=[{name="n", train="t", dev="d", split={}}]', "corpus n: give either dev or split"),
         ('corpus=[{name="n", train="t", dev="d", repeat=0}]', "corpus n: repeat is 0"),
         ('corpus=[{name="n", train="t", dev="d", task="x"}]', "corpus n: task is 'x'; the run has"),
-        ('corpus=[{name="n", train="t", dev="d", format="csv"}]', "corpus[0].format is 'csv'"),
+        (
+            'corpus=[{name="n", train="t", dev="d", format="csv"}]',
+            "corpus n: format is 'csv'; choose auto, brat, n2c2",
+        ),
         ('corpus=[{name="n", train="t", split={test=1, dev=1}}]', "are both fold 1; choose two"),
         ('name=""', "name is ''; use letters, digits"),
         ("name=..", "name is '..'; use letters, digits"),

@@ -263,7 +263,7 @@ def test_what_is_not_used_is_told_and_kept(config: Path, tmp_path: Path) -> None
 
 
 def test_data_that_is_not_there(config: Path, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="no brat files found"):
+    with pytest.raises(DataError, match="there is no such file or folder"):
         train(config, overrides=[f"data={tmp_path}"])
     missing = 'corpus=[{name="n", train="notes", split={test=9, folds=3}}]'
     with pytest.raises(DataError, match="corpus n: fold 9 of 3 does not exist"):

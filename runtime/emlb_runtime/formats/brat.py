@@ -65,8 +65,8 @@ def scan_brat_folder(folder: Path) -> Iterator[tuple[Document | None, Report]]:
             yield read_brat(folder / f"{stem}.txt", name=stem)
         except DataError:
             for name in (f"{stem}.txt", f"{stem}.ann"):
-                if reason := why_unreadable(folder / name):
-                    yield None, unusable(folder / name, reason)
+                if broken := why_unreadable(folder / name):
+                    yield None, unusable(folder / name, broken)
                     break
             else:
                 raise

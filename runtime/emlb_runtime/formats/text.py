@@ -9,9 +9,13 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from emlb_runtime.errors import ConfigError
 from emlb_runtime.records import ErrorRecord, Note
+
+if TYPE_CHECKING:
+    from .noteevents import NoteEvents, RowCounts
 
 STDIN = "-"
 """The input that stands for standard input, and the name of the note read from it."""
@@ -25,15 +29,17 @@ DECODING_ERRORS = ("strict", "replace", "ignore", "backslashreplace")
 
 @dataclass(frozen=True, slots=True)
 class NoteFile:
-    """A note that has been found but not read.
+    """A note that has been found but not read, or a table of notes.
 
     Attributes:
         name: the note's name in every output: its path as given, with forward slashes.
         path: where it lies; None for standard input.
+        is_table: it is a table of MIMIC's, each row a note; see ``noteevents``.
     """
 
     name: str
     path: Path | None
+    is_table: bool = False
 
 
 def find_notes(inputs: Sequence[str], *, suffix: str = ".txt") -> list[NoteFile | ErrorRecord]:
@@ -43,7 +49,8 @@ def find_notes(inputs: Sequence[str], *, suffix: str = ".txt") -> list[NoteFile 
     ``suffix`` (in either case; hidden files apart), sorted by name; symbolic links are
     followed. A pattern (``*``, ``?``, ``[…]``, ``**``) stands for what it matches, sorted,
     unless a file of that very name exists. ``-`` is standard input. A file that several
-    inputs lead to is one note, named as it was found first.
+    inputs lead to is one note, named as it was found first. A file named ``.csv`` or
+    ``.csv.gz`` whose first line is the header of a table of MIMIC's notes stands for its rows.
 
     Args:
         inputs: what was asked for, in order.
@@ -60,7 +67,12 @@ def find_notes(inputs: Sequence[str], *, suffix: str = ".txt") -> list[NoteFile 
 
 
 def read_notes(
-    files: Iterable[NoteFile | ErrorRecord], *, encoding: str = "utf-8", errors: str = "strict"
+    files: Iterable[NoteFile | ErrorRecord],
+    *,
+    encoding: str = "utf-8",
+    errors: str = "strict",
+    rows: NoteEvents | None = None,
+    counts: RowCounts | None = None,
 ) -> Iterator[Note | ErrorRecord]:
     """Read notes one by one, in order, passing error records through.
 
@@ -68,6 +80,8 @@ def read_notes(
         files: what ``find_notes`` returned.
         encoding: the encoding of every note.
         errors: one of ``DECODING_ERRORS``.
+        rows: which rows of tables are wanted; all that are not marked as errors if None.
+        counts: counts the rows of tables as they are read.
 
     Raises:
         ConfigError: if the encoding is unknown; see ``check_encoding``.
@@ -75,6 +89,8 @@ def read_notes(
     for file in files:
         if isinstance(file, ErrorRecord):
             yield file
+        elif file.is_table and file.path is not None:
+            yield from _read_table(file.path, file.name, encoding, errors, rows, counts)
         else:
             yield read_note(file.path, name=file.name, encoding=encoding, errors=errors)
 
@@ -125,6 +141,29 @@ def check_encoding(encoding: str, *, errors: str = "strict") -> None:
             f"unknown text encoding {encoding!r}: use one that Python knows,"
             " such as utf-8, utf-16, cp1252 or latin-1"
         ) from None
+
+
+def _read_table(
+    path: Path,
+    name: str,
+    encoding: str,
+    errors: str,
+    rows: NoteEvents | None,
+    counts: RowCounts | None,
+) -> Iterator[Note | ErrorRecord]:
+    from .noteevents import NoteEvents, read_noteevents
+
+    wanted = rows or NoteEvents()
+    return read_noteevents(
+        path,
+        categories=wanted.categories,
+        subjects=wanted.subjects,
+        with_errors=wanted.with_errors,
+        encoding=encoding,
+        errors=errors,
+        name=name,
+        counts=counts,
+    )
 
 
 def _expand(given: str, suffix: str) -> Iterator[NoteFile | ErrorRecord]:
@@ -189,7 +228,15 @@ def _walk(
 
 def _note_file(path: str) -> NoteFile:
     name = Path(path).as_posix()
-    return NoteFile("./-" if name == STDIN else name, Path(path))
+    return NoteFile("./-" if name == STDIN else name, Path(path), _is_table(path))
+
+
+def _is_table(path: str) -> bool:
+    if not path.lower().endswith((".csv", ".csv.gz")):
+        return False
+    from .noteevents import is_noteevents  # not before there is a table: it costs start-up time
+
+    return is_noteevents(Path(path))
 
 
 def _identity(item: NoteFile | ErrorRecord) -> str:

@@ -1,0 +1,290 @@
+"""One way into every format: find out what a path holds, and read its documents."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from emlb_runtime.errors import DataError
+from emlb_runtime.formats import report as reasons
+from emlb_runtime.formats.brat import scan_brat_folder
+from emlb_runtime.formats.jsonl import read_documents, read_mixture
+from emlb_runtime.formats.noteevents import NoteEvents, is_noteevents, scan_noteevents
+from emlb_runtime.formats.report import Report, count_document, unusable, why_unreadable
+from emlb_runtime.records import Document, Note
+
+from .anafora import find_anafora, scan_anafora
+from .mimic import scan_mimic
+from .n2c2 import ENTITY_TYPES, RELATION_TYPES, scan_n2c2
+from .reading import Reading
+from .share import find_share, scan_share
+
+FORMATS = {
+    "brat": "brat stand-off: NAME.txt with NAME.ann",
+    "n2c2": "brat with the types of n2c2 2018 track 2",
+    "mimic": "MIMIC-III: brat annotations named by ROW_ID over NOTEEVENTS.csv",
+    "anafora": "Clinical TempEval (THYME): Anafora XML beside plain text",
+    "share2013": "ShARe/CLEF eHealth 2013: pipe-delimited disorders",
+    "share2014": "ShARe/CLEF eHealth 2014: pipe-delimited disorders with attribute slots",
+    "documents": "documents as JSON lines",
+    "mixture": "several corpora in one schema, as JSON lines",
+    "noteevents": "MIMIC NOTEEVENTS.csv: raw notes",
+    "text": "raw notes: .txt files, or JSON lines with a text each",
+}
+"""The formats by name, each in a few words."""
+
+RAW_FORMATS = frozenset({"noteevents", "text"})
+"""Those that hold notes without annotations."""
+
+_SAMPLE = 200
+"""Annotation files looked at to tell n2c2 from other brat."""
+
+
+@dataclass(frozen=True)
+class Detected:
+    """What a path holds.
+
+    Attributes:
+        format: one of ``FORMATS``.
+        files: of JSON lines and CSV: the files to read, in order; empty for folders.
+        passed_over: what else of use lies there and is not read.
+    """
+
+    format: str
+    files: tuple[Path, ...] = ()
+    passed_over: tuple[str, ...] = ()
+
+
+def detect(path: Path) -> Detected:
+    """Find out the format of a file or folder by its contents.
+
+    Raises:
+        DataError: if there is nothing there, or nothing that is known.
+    """
+    if path.is_file():
+        format = _format_of_file(path)
+        if format is None:
+            raise DataError(
+                f"{path}: neither JSON lines of documents nor a NOTEEVENTS table; "
+                f"known formats: {', '.join(FORMATS)}"
+            )
+        return Detected(format, (path,))
+    if not path.is_dir():
+        raise DataError(f"{path}: there is no such file or folder")
+    found = _formats_of_folder(path)
+    if not found:
+        raise DataError(
+            f"{path}: no annotated documents and no notes found in this folder or below it; "
+            f"known formats: {', '.join(FORMATS)}"
+        )
+    first, *rest = found
+    return Detected(
+        first.format,
+        first.files,
+        tuple(f"{FORMATS[other.format]}{_listed(other.files)}" for other in rest),
+    )
+
+
+def scan(
+    path: Path,
+    *,
+    format: str = "auto",
+    corpora: Collection[str] = (),
+    texts: Path | None = None,
+    strict: bool = False,
+) -> Reading:
+    """Read annotated documents of any format, one by one.
+
+    Args:
+        path: a file or folder.
+        format: one of ``FORMATS``; ``auto`` finds out.
+        corpora: of a mixture, the corpora to take; empty takes all.
+        texts: folder of the notes' texts, for formats that come without them.
+        strict: end at the first thing that cannot be used.
+
+    Yields:
+        Documents with their reports; a name that was read before is reported and passed
+        over. Raw notes come as documents without entities.
+
+    Raises:
+        DataError: if nothing can be read; if strict, at the first problem.
+    """
+    if format == "auto":
+        source = detect(path)
+    elif format not in FORMATS:
+        raise DataError(f"unknown format {format!r}; choose auto, {', '.join(FORMATS)}")
+    else:
+        source = Detected(format, _files_of(path, format))
+    seen: set[str] = set()
+    for document, report in _READERS[source.format](path, source.files, corpora, texts):
+        if document is not None and document.note.name in seen:
+            report += unusable(f"{path} ({document.note.name})", reasons.REPEATED_DOCUMENT)
+            document = None
+        # Two million row numbers, unique by design, are not worth their memory.
+        if document is not None and source.format != "noteevents":
+            seen.add(document.note.name)
+        if strict and report.problems:
+            raise DataError(f"{report.problems[0]}")
+        yield document, report
+
+
+_Reader = Callable[[Path, tuple[Path, ...], Collection[str], Path | None], Reading]
+
+
+def _read_mixture(
+    path: Path, files: tuple[Path, ...], corpora: Collection[str], texts: Path | None
+) -> Reading:
+    for file in files:
+        for document, _, report in read_mixture(file, corpora=list(corpora) or None):
+            yield document, report
+
+
+def _read_jsonl(
+    path: Path, files: tuple[Path, ...], corpora: Collection[str], texts: Path | None
+) -> Reading:
+    known = None if texts is None else {n.name: n.text for n in _text_notes(texts) if n.text}
+    for file in files:
+        yield from read_documents(file, texts=known)
+
+
+def _read_noteevents(
+    path: Path, files: tuple[Path, ...], corpora: Collection[str], texts: Path | None
+) -> Reading:
+    for file in files:
+        for note in scan_noteevents(file, wanted=NoteEvents(with_errors=True)):
+            if isinstance(note, Note):
+                yield _raw(note)
+            else:
+                yield None, unusable(file, note.reason, line=note.first)
+
+
+def _read_text(
+    path: Path, files: tuple[Path, ...], corpora: Collection[str], texts: Path | None
+) -> Reading:
+    for file in files:
+        yield from _raw_lines(file)
+    if path.is_dir():
+        for file in sorted(path.rglob("*.txt")):
+            if reason := why_unreadable(file):
+                yield None, unusable(file, reason)
+            else:
+                text = file.read_bytes().decode("utf-8", "surrogatepass")
+                yield _raw(Note(file.relative_to(path).as_posix().removesuffix(".txt"), text))
+
+
+def _raw_lines(file: Path) -> Reading:
+    """Notes of JSON lines that have a text and no annotations, named by file and line."""
+    with file.open("rb") as lines:
+        for number, line in enumerate(lines, start=1):
+            text = (_object(line) or {}).get("text")
+            if isinstance(text, str):
+                yield _raw(Note(f"{file.stem}:{number}", text))
+            else:
+                yield None, unusable(file, reasons.MALFORMED, line=number)
+
+
+def _raw(note: Note) -> tuple[Document, Report]:
+    document = Document(note)
+    return document, Report(count_document(document))
+
+
+_READERS: dict[str, _Reader] = {
+    "brat": lambda path, files, corpora, texts: scan_brat_folder(path),
+    "n2c2": lambda path, files, corpora, texts: scan_n2c2(path),
+    "mimic": lambda path, files, corpora, texts: scan_mimic(files[0], path),
+    "anafora": lambda path, files, corpora, texts: scan_anafora(path, texts=texts),
+    "share2013": lambda path, files, corpora, texts: scan_share(path, year=2013, texts=texts),
+    "share2014": lambda path, files, corpora, texts: scan_share(path, year=2014, texts=texts),
+    "documents": _read_jsonl,
+    "mixture": _read_mixture,
+    "noteevents": _read_noteevents,
+    "text": _read_text,
+}
+
+
+def _formats_of_folder(folder: Path) -> list[Detected]:
+    """What a folder holds, annotated formats first."""
+    found: list[Detected] = []
+    tables = tuple(sorted(p for p in folder.rglob("*.csv*") if is_noteevents(p)))
+    has_brat = next(folder.rglob("*.ann"), None) is not None
+    if has_brat and tables:
+        found.append(Detected("mimic", tables))
+    elif has_brat:
+        found.append(Detected("n2c2" if _has_n2c2_types(folder) else "brat"))
+    if find_anafora(folder):
+        found.append(Detected("anafora"))
+    found += [Detected(f"share{year}") for year in sorted(find_share(folder), reverse=True)]
+    by_format: dict[str, list[Path]] = {}
+    for file in sorted(folder.rglob("*.jsonl")):
+        if format := _format_of_file(file):
+            by_format.setdefault(format, []).append(file)
+    for format in ("mixture", "documents"):
+        if format in by_format:
+            found.append(Detected(format, tuple(by_format[format])))
+    if tables and not has_brat:
+        found.append(Detected("noteevents", tables))
+    raw = tuple(by_format.get("text", ()))
+    if raw or (not found and next(folder.rglob("*.txt"), None) is not None):
+        found.append(Detected("text", raw))
+    return found
+
+
+def _format_of_file(path: Path) -> str | None:
+    """The format of a table or of JSON lines, by its first line; None if it is neither."""
+    if path.suffix in (".csv", ".gz"):
+        return "noteevents" if is_noteevents(path) else None
+    with path.open("rb") as file:
+        first = next((line for line in file if line.strip()), b"")
+    value = _object(first)
+    if value is None:
+        return None
+    if {"corpus", "doc", "text"} <= value.keys():
+        return "mixture"
+    if "note" in value and ("entities" in value or "error" in value):
+        return "documents"
+    return "text" if isinstance(value.get("text"), str) else None
+
+
+def _object(line: bytes) -> dict[str, object] | None:
+    try:
+        value = json.loads(line.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "surrogatepass"))
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _files_of(path: Path, format: str) -> tuple[Path, ...]:
+    """The files of a format that is made of files, where the format was given."""
+    if path.is_file():
+        return (path,)
+    if not path.is_dir():
+        raise DataError(f"{path}: there is no such file or folder")
+    return next((d.files for d in _formats_of_folder(path) if d.format == format), ())
+
+
+def _has_n2c2_types(folder: Path) -> bool:
+    """Whether a sample of the annotations has the task's types and no others."""
+    known = {*ENTITY_TYPES, *RELATION_TYPES}
+    found: set[str] = set()
+    for number, file in enumerate(sorted(folder.rglob("*.ann"))):
+        if number == _SAMPLE:
+            break
+        text = file.read_bytes().decode("utf-8", "replace")
+        found.update(re.findall(r"^[TRE][0-9]+\t([^ \t\n:]+)", text, re.MULTILINE))
+    return bool(found) and found <= known
+
+
+def _text_notes(folder: Path) -> Iterator[Note]:
+    for document, _ in _read_text(folder, (), (), None):
+        if document is not None:
+            yield document.note
+
+
+def _listed(files: tuple[Path, ...]) -> str:
+    if not files:
+        return ""
+    more = f" and {len(files) - 3} more" if len(files) > 3 else ""
+    return f" ({', '.join(file.name for file in files[:3])}{more})"

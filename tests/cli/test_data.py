@@ -1,0 +1,90 @@
+"""`emlb data` from the command line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from typer.testing import CliRunner, Result
+
+from emlb_cli.app import app
+
+TEXT = "Rash after amoxicillin.\n"
+BRAT = "T1\tADE 0 4\tRash\nT2\tDrug 11 22\tamoxicillin\nR1\tADE-Drug Arg1:T1 Arg2:T2\n"
+
+
+def data(*arguments: str) -> Result:
+    result = CliRunner().invoke(app, ("data", *arguments), prog_name="emlb")
+    assert "Traceback" not in result.stderr
+    return result
+
+
+def corpus(folder: Path, *names: str) -> Path:
+    for name in names:
+        path = folder / f"{name}.txt"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(TEXT, encoding="utf-8")
+        path.with_suffix(".ann").write_text(BRAT, encoding="utf-8")
+    return folder
+
+
+def test_inspect(tmp_path: Path) -> None:
+    folder = corpus(tmp_path / "c", "train/1", "test/2")
+    (folder / "train" / "3.txt").touch()
+    result = data("inspect", str(folder), "--json", str(tmp_path / "o.json"))
+    assert result.exit_code == 0
+    assert "n2c2 (brat with the types of n2c2 2018 track 2)" in result.stdout
+    assert "documents 2, " in result.stdout
+    value = json.loads((tmp_path / "o.json").read_text(encoding="utf-8"))
+    assert (value["format"], value["documents"], value["documents_lost"]) == ("n2c2", 2, 1)
+    assert value["leaks"]["test"]["same_text"] == 1
+    strict = data("inspect", str(folder), "--strict")
+    assert (strict.exit_code, strict.stdout) == (2, "")
+    assert "3.txt: text without its annotations" in strict.stderr
+
+
+def test_inspect_nothing(tmp_path: Path) -> None:
+    result = data("inspect", str(tmp_path))
+    assert result.exit_code == 2
+    assert "no annotated documents and no notes found" in result.stderr
+
+
+def test_convert(tmp_path: Path) -> None:
+    folder = corpus(tmp_path / "c", "1")
+    result = data("convert", str(folder), str(tmp_path / "x"), "--to", "share")
+    assert result.exit_code == 0
+    assert "1 documents written" in result.stdout
+    assert "share cannot hold: " in result.stdout
+    (folder / "2.ann").touch()
+    result = data("convert", str(folder), str(tmp_path / "o.jsonl"), "--to", "jsonl")
+    assert result.exit_code == 1
+    assert "2.ann: annotations without their text" in result.stdout
+    again = data("convert", str(folder), str(tmp_path / "o.jsonl"), "--to", "jsonl")
+    assert again.exit_code == 2
+    assert "is there already" in again.stderr
+
+
+def test_split(tmp_path: Path) -> None:
+    folder = corpus(tmp_path / "c", *(f"{number}_{k}" for number in range(10) for k in range(2)))
+    out = tmp_path / "parts.json"
+    result = data("split", str(folder), "--out", str(out))
+    assert result.exit_code == 0
+    assert "(drawn, seed 13)" in result.stdout
+    assert "warning: test: 4 of 4 documents also stand in training" in result.stdout
+    parts = json.loads(out.read_text(encoding="utf-8"))
+    assert [len(parts[part]) for part in ("train", "dev", "test")] == [14, 2, 4]
+    assert parts["made_by"]["seed"] == 13
+    again = tmp_path / "again.json"
+    data("split", str(folder), "--out", str(again))
+    assert again.read_bytes() == out.read_bytes()
+
+
+def test_split_as_released(tmp_path: Path) -> None:
+    folder = corpus(tmp_path / "c", "train/1", "train/2", "test/3", "more/4")
+    out = tmp_path / "parts.json"
+    result = data("split", str(folder), "--out", str(out), "--dev-share", "0.5")
+    assert "train 1, dev 1, test 1" in result.stdout
+    assert "(as released)" in result.stdout
+    assert "in no part: 1 documents" in result.stdout
+    drawn = data("split", str(folder), "--out", str(out), "--random")
+    assert "(drawn, seed 13)" in drawn.stdout

@@ -1,0 +1,119 @@
+"""Scoring predicted documents by a protocol, with intervals and a comparison."""
+
+from __future__ import annotations
+
+import json
+import random
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from emlb.data.convert import convert
+from emlb.evaluation.judging import Judging
+from emlb.evaluation.protocols import PROTOCOLS, find_protocol
+from emlb.evaluation.protocols.table import NOTHING
+from emlb.evaluation.run import evaluate
+from emlb_runtime.errors import ArtefactError, ConfigError, DataError
+from emlb_runtime.formats import document_to_json
+from emlb_runtime.records import Document
+
+from .perturb import perturb
+
+
+def write(path: Path, documents: tuple[Document, ...]) -> Path:
+    lines = (json.dumps(document_to_json(document, with_text=True)) for document in documents)
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def worse(tmp_path: Path, tiny_documents: tuple[Document, ...]) -> Path:
+    """Predictions with random faults."""
+    generator = random.Random(3)
+    return write(tmp_path / "worse.jsonl", tuple(perturb(d, generator) for d in tiny_documents))
+
+
+def test_gold_against_itself_is_right(tiny_data: Path) -> None:
+    report = evaluate(tiny_data, tiny_data)
+    (scores,) = report.scores.values()
+    assert scores.entities.strict.micro.f1 == scores.relations.strict.micro.f1 == 1.0
+    assert "predictions read as" in report.table()
+
+
+@pytest.mark.parametrize("name", sorted(PROTOCOLS))
+def test_every_protocol_reports(tiny_data: Path, worse: Path, tmp_path: Path, name: str) -> None:
+    judging = Judging(name, samples=20, compare=tiny_data)
+    report = evaluate(worse, tiny_data, judging=judging, json_path=tmp_path / "o.json")
+    table = report.table()
+    assert find_protocol(name).title in table
+    assert (NOTHING in table) != (f"from worse.jsonl to {tiny_data.name}" in table)
+    value = json.loads((tmp_path / "o.json").read_text(encoding="utf-8"))
+    assert value["protocol"] == name
+    (corpus,) = value["corpora"].values()
+    assert (corpus["rows"] == []) == (NOTHING in table)
+
+
+def test_better_is_seen_to_be_better(tiny_data: Path, worse: Path) -> None:
+    report = evaluate(worse, tiny_data, judging=Judging(samples=200, compare=tiny_data))
+    (judged,) = report.judged.values()
+    key = ("entities", "micro", "strict")
+    rows = {row.key: row for row in judged.rows}
+    interval = judged.intervals[key, "f1"]
+    assert interval.low <= rows[key].values["f1"] <= interval.high
+    assert judged.differences[key, "f1"].low > 0
+    assert "+" in report.table() and "*" in report.table()
+
+
+def test_predictions_pair_by_base_name(
+    tiny_data: Path, tmp_path: Path, tiny_documents: tuple[Document, ...]
+) -> None:
+    moved = tuple(
+        replace(d, note=replace(d.note, name=f"out/{d.note.name}.txt")) for d in tiny_documents
+    )
+    report = evaluate(write(tmp_path / "p.jsonl", moved), tiny_data)
+    (scores,) = report.scores.values()
+    assert scores.entities.strict.micro.f1 == 1.0
+    with pytest.raises(DataError, match=r"no predictions for 1 of 8 documents"):
+        evaluate(write(tmp_path / "p.jsonl", moved[1:]), tiny_data)
+
+
+def test_formats_do_not_matter(tiny_data: Path, worse: Path, tmp_path: Path) -> None:
+    out = tmp_path / "anafora"
+    convert(worse, out, to="anafora")
+    judging = Judging("standard")
+    (one,) = evaluate(worse, tiny_data, judging=judging).judged.values()
+    (other,) = evaluate(out, tiny_data, judging=judging).judged.values()
+    assert one.rows == other.rows
+
+
+def test_what_does_not_fit(tiny_data: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="unknown protocol 'n2c3'; choose standard, n2c2"):
+        evaluate(tiny_data, tiny_data, judging=Judging("n2c3"))
+    with pytest.raises(ConfigError, match="relations on gold mentions need a model"):
+        evaluate(tiny_data, tiny_data, gold_mentions=True)
+    with pytest.raises(ConfigError, match="without a protocol only"):
+        evaluate(tiny_data, tiny_data, gold_mentions=True, judging=Judging("ade"))
+    with pytest.raises(ConfigError, match="no precision or task"):
+        evaluate(tiny_data, tiny_data, precision="int8")
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    with pytest.raises(ArtefactError, match="neither a trained model, nor a bundle"):
+        evaluate(empty, tiny_data)
+    raw = tmp_path / "raw"
+    raw.mkdir()
+    (raw / "a.txt").touch()
+    with pytest.raises(ArtefactError, match="notes without predictions"):
+        evaluate(raw, tiny_data)
+    with pytest.raises(DataError, match="notes without annotations"):
+        evaluate(tiny_data, raw)
+
+
+def test_parts_of_a_split(
+    tiny_data: Path, tmp_path: Path, tiny_documents: tuple[Document, ...]
+) -> None:
+    names = [document.note.name for document in tiny_documents]
+    path = tmp_path / "parts.json"
+    path.write_text(json.dumps({"train": names[3:], "dev": names[1:3], "test": names[:1]}))
+    (count,) = evaluate(tiny_data, tiny_data, split=path, part="dev").documents.values()
+    assert count == 2
