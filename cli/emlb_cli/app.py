@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from emlb_cli import data, evaluate, export, info, train
+from emlb_cli import data, distill, evaluate, export, info, train
 from emlb_cli.common import print_version
 
 PROGRAM = "emlb"
@@ -18,6 +18,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command("train", no_args_is_help=True)(train.command)
+app.command("distill", no_args_is_help=True)(distill.command)
 app.command("evaluate", no_args_is_help=True)(evaluate.command)
 app.command("export")(export.command)
 app.command("info")(info.command)

@@ -78,6 +78,7 @@ class Example:
         mentions: gold mentions that BIO labels can hold, on the window's word axis.
         relations: (relation type, head, tail), indices into ``mentions``.
         uncertain: mentions that are gold but that labels cannot hold.
+        doubtful: relations, as in ``relations``, of which it is not known whether they hold.
     """
 
     supervision: Supervision
@@ -87,6 +88,7 @@ class Example:
     mentions: tuple[WordSpan, ...]
     relations: tuple[tuple[int, int, int], ...]
     uncertain: tuple[WordSpan, ...]
+    doubtful: tuple[tuple[int, int, int], ...] = ()
 
 
 @dataclass(frozen=True)

@@ -103,6 +103,8 @@ def _label(
             labels[position[head, tail], relation] = 1.0
     weights = np.where(labels > 0, related, unrelated) * allowed
     weights[near_gold[pairs].any(axis=1)] = 0.0
+    for relation, head, tail in example.doubtful:
+        weights[position[head, tail], relation] = 0.0
     useful = np.flatnonzero(weights.any(axis=1))
     if len(useful) > max_pairs:
         positive = labels[useful].any(axis=1)

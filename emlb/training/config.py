@@ -201,6 +201,38 @@ class TrainingConfig:
 
 
 @dataclass(frozen=True)
+class DistillationConfig:
+    """Raw notes that trained models label, to learn from beside the corpora.
+
+    Attributes:
+        teachers: run or model folders of the same tasks; empty for no distillation.
+        notes: raw or annotated notes, relative to the data folder; only texts are used.
+        windows: how many to label, drawn evenly from the places of ``notes``.
+        sure: mean marginal from which a label counts as annotated.
+        possible: mean marginal from which a label stays possible.
+        relation_weight: how much their pairs count.
+    """
+
+    teachers: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    windows: int = 4000
+    sure: float = 0.7
+    possible: float = 0.05
+    relation_weight: float = 0.5
+
+    def __post_init__(self) -> None:
+        if bool(self.teachers) != bool(self.notes):
+            raise ConfigError("distillation needs both teachers and notes, or neither")
+        if self.windows < 1:
+            raise ConfigError(f"distillation.windows is {self.windows}; it must be at least 1")
+        if not 0 < self.possible <= 0.5 < self.sure < 1:
+            raise ConfigError(
+                "distillation needs 0 < possible <= 0.5 < sure < 1; it has "
+                f"possible {self.possible} and sure {self.sure}"
+            )
+
+
+@dataclass(frozen=True)
 class RunConfig:
     """A whole training run.
 
@@ -216,6 +248,7 @@ class RunConfig:
         windows: how notes are cut.
         model: sizes.
         training: optimisation.
+        distillation: notes that other models label.
         description: one line for the model card.
     """
 
@@ -229,6 +262,7 @@ class RunConfig:
     windows: WindowConfig = field(default_factory=WindowConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
+    distillation: DistillationConfig = field(default_factory=DistillationConfig)
     description: str = ""
 
     def __post_init__(self) -> None:

@@ -36,6 +36,7 @@ from emlb_runtime.schema import Task
 
 from .config import RunConfig, load_config
 from .development import score_development
+from .distillation import distil
 from .trainer import JointTrainer
 
 Say = Callable[[str], None]
@@ -197,6 +198,17 @@ def prepare(
             corpora.append((corpus, supervision))
             unused[corpus.config.name] = dict(counts)
             _announce(corpus, counts, say)
+    if config.distillation.teachers:
+        examples += distil(
+            config.distillation,
+            tasks,
+            pipeline,
+            tokenizer,
+            data=Path(config.data),
+            held=[d for corpus in loaded for d in (*corpus.split.dev, *corpus.split.test)],
+            seed=config.seed,
+            say=say,
+        )
     scored = [
         ScoredCorpus(
             name=corpus.config.name,

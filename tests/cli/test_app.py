@@ -88,6 +88,26 @@ def test_train(stand: Stand) -> None:
     )
 
 
+def test_distill(stand: Stand) -> None:
+    call = stand("emlb.training.run", "train", Path("runs/student"))
+    arguments = "ade.toml runs/a runs/b --notes raw --notes more.jsonl --windows 9"
+    result = emlb("distill", *arguments.split(), "--set", "name=student")
+    assert (result.exit_code, result.stdout) == (0, "runs/student\n")
+    assert call == Call(
+        (Path("ade.toml"),),
+        {
+            "overrides": [
+                "name=student",
+                'distillation.teachers=["runs/a", "runs/b"]',
+                'distillation.notes=["raw", "more.jsonl"]',
+                "distillation.windows=9",
+            ],
+            "fresh": False,
+            "say": typer.echo,
+        },
+    )
+
+
 def test_interrupted_training_says_how_to_go_on(stand: Stand) -> None:
     stand("emlb.training.run", "train", KeyboardInterrupt())
     result = emlb("train", "ade.toml")

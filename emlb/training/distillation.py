@@ -1,0 +1,248 @@
+"""Training windows that an ensemble of models has labelled, for distilling it into one model.
+
+Several models of the same task, such as seeds of one recipe, label raw notes together, and
+one model of the same size learns from that beside the annotated corpora (noisy-student
+self-training, Xie et al. 2020; for sequence labels, Wang et al. 2020). Only what the
+ensemble is sure of is taught, and the rest is left open by the same means as in partly
+annotated corpora:
+
+* A word may have every label that the ensemble's mean marginal gives at least
+  ``possible``; the CRF's constrained lattice sums over them.
+* A mention counts as annotated where the mean marginal of each of its labels is at least
+  ``sure``; otherwise it is uncertain, like a gold mention that labels cannot hold.
+* A pair of such mentions is related if all models say so at their own thresholds,
+  unrelated if none does, and else carries no loss.
+
+Notes that share a text or a long sentence with held-out documents are left out.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emlb.data.coverage import Coverage
+from emlb.data.examples import Example, Supervision
+from emlb.data.formats import scan
+from emlb.data.leaks import find_leaks
+from emlb.data.pack import PACKED_CHARACTERS, pack
+from emlb.model.pretrained import LoadedTokenizer, TrainedModel
+from emlb_runtime.crf import Crf
+from emlb_runtime.errors import ConfigError, DataError
+from emlb_runtime.pipeline import Pipeline, pad_windows
+from emlb_runtime.records import Document
+from emlb_runtime.schema import Task, enumerate_pairs
+
+from .config import DistillationConfig
+
+_BATCH = 16
+_TINY = 1e-9
+
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class _Window:
+    ids: Ints
+    word_pieces: Ints
+
+
+def distil(
+    config: DistillationConfig,
+    tasks: Sequence[Task],
+    pipeline: Pipeline,
+    tokenizer: LoadedTokenizer,
+    *,
+    data: Path,
+    held: Sequence[Document],
+    seed: int,
+    say: Callable[[str], None],
+) -> list[Example]:
+    """Have the teachers label raw notes.
+
+    Args:
+        config: teachers, notes and thresholds.
+        tasks: the run's tasks; every teacher must have them, type by type.
+        pipeline: cuts notes as the student will.
+        tokenizer: the student's; the teachers' must be the same.
+        data: folder that the notes' paths are relative to.
+        held: development and test documents of all corpora.
+        seed: of the draw of notes.
+        say: receives lines for the user.
+
+    Raises:
+        ConfigError: if a teacher does not fit.
+        DataError: if there are no notes.
+    """
+    teachers = [_load(Path(folder), tasks, tokenizer) for folder in config.teachers]
+    share = -(-config.windows // len(config.notes))
+    windows: list[_Window] = []
+    for place in config.notes:
+        notes, shared = _usable(data / place, held)
+        found = _cut(notes, pipeline, share, seed=seed)
+        say(f"{place}: {len(found)} windows for {len(teachers)} teachers to label")
+        if shared:
+            say(f"  not used: {shared} × note that shares text with a held-out document")
+        windows += found
+    examples: list[Example] = []
+    for task in tasks:
+        coverage = Coverage(frozenset((*task.entity_types, *task.relation_types)))
+        supervision = Supervision(task, coverage, relation_weight=config.relation_weight)
+        labelled = list(_label(windows, teachers, supervision, config, tokenizer.special.pad))
+        mentions = sum(len(example.mentions) for example in labelled)
+        relations = sum(len(example.relations) for example in labelled)
+        say(f"  task {task.name}: {mentions} sure mentions, {relations} relations")
+        examples += labelled
+    return examples
+
+
+def _load(folder: Path, tasks: Sequence[Task], tokenizer: LoadedTokenizer) -> TrainedModel:
+    teacher = TrainedModel.load(folder / "model" if (folder / "model").is_dir() else folder)
+    known = {task.name: task for task in teacher.model.config.task_list}
+    for task in tasks:
+        other = known.get(task.name)
+        if other is None or (other.entity_types, other.relation_types) != (
+            task.entity_types,
+            task.relation_types,
+        ):
+            raise ConfigError(
+                f"teacher {folder}: its task {task.name} does not have the same types in the "
+                "same order; train it with the same [[task]]"
+            )
+    if teacher.tokenizer.tokenizer.get_vocab() != tokenizer.tokenizer.get_vocab():
+        raise ConfigError(f"teacher {folder}: its subwords are not those of the base")
+    return teacher
+
+
+def _usable(path: Path, held: Sequence[Document]) -> tuple[list[Document], int]:
+    """The notes at a path, short ones packed, and how many share text with held-out ones."""
+    notes = [document for document, _ in scan(path) if document is not None]
+    if not notes:
+        raise DataError(f"{path}: no notes to label")
+    leaking = set(find_leaks(held, {"notes": notes})["notes"].names)
+    kept = [document for document in notes if document.note.name not in leaking]
+    bare = [Document(document.note) for document in kept]  # annotations are not looked at
+    if bare and sum(len(d.note.text) for d in bare) / len(bare) < PACKED_CHARACTERS[1] / 2:
+        bare = pack(bare, seed=0)
+    return bare, len(leaking)
+
+
+def _cut(
+    notes: Sequence[Document], pipeline: Pipeline, n_windows: int, *, seed: int
+) -> list[_Window]:
+    """About as many windows as asked for, of notes drawn at random; notes are not cut short."""
+    order = list(notes)
+    random.Random(seed).shuffle(order)
+    windows: list[_Window] = []
+    for document in order:
+        if len(windows) >= n_windows:
+            break
+        state = pipeline.prepare(document.note)
+        windows += [
+            _Window(*pipeline.window_pieces(state, index)) for index in range(len(state.windows))
+        ]
+    return windows
+
+
+def _label(
+    windows: Sequence[_Window],
+    teachers: Sequence[TrainedModel],
+    supervision: Supervision,
+    config: DistillationConfig,
+    pad: int,
+) -> Iterator[Example]:
+    order = sorted(windows, key=lambda window: len(window.ids))
+    ensemble = [_Teacher(teacher, supervision.task) for teacher in teachers]
+    for first in range(0, len(order), _BATCH):
+        batch = order[first : first + _BATCH]
+        ids, mask = pad_windows([window.ids for window in batch], pad)
+        for teacher in ensemble:
+            teacher.read(ids, mask, batch)
+        for row, window in enumerate(batch):
+            yield _example(row, window, ensemble, supervision, config)
+
+
+class _Teacher:
+    """One model's view of a batch of windows."""
+
+    def __init__(self, trained: TrainedModel, task: Task) -> None:
+        pipeline = trained.pipeline(autocast=True)
+        self._backend = pipeline.backend
+        (head,) = (head for head in pipeline.heads if head.task.name == task.name)
+        self._task, self._crf = head.task, head.crf
+
+    def read(self, ids: Ints, mask: Ints, windows: Sequence[_Window]) -> None:
+        """Encode the batch; the marginals of each window are (W, E)."""
+        encoded = self._backend.encode(ids, mask)
+        self._hidden = encoded.hidden
+        scores = encoded.emissions[self._task.name]
+        self.marginals = [
+            self._crf.lattices(scores[row : row + 1, window.word_pieces[:-1]], [n])[0].marginals()
+            for row, window in enumerate(windows)
+            if (n := len(window.word_pieces) - 1)
+        ]
+
+    def votes(self, row: int, length: int, spans: Ints, pairs: Ints) -> NDArray[np.bool_]:
+        """(P, R) relations of a window's pairs above this model's own thresholds."""
+        logits = self._backend.relate(
+            self._task.name,
+            self._hidden[row : row + 1, :length],
+            np.ones((1, length), dtype=np.int64),
+            spans[None],
+            pairs[None],
+        )[0]
+        with np.errstate(over="ignore"):
+            related: NDArray[np.bool_] = 1.0 / (1.0 + np.exp(-logits)) >= self._task.cutoffs
+        return related
+
+
+def _example(
+    row: int,
+    window: _Window,
+    ensemble: Sequence[_Teacher],
+    supervision: Supervision,
+    config: DistillationConfig,
+) -> Example:
+    task = supervision.task
+    posterior = np.mean([teacher.marginals[row] for teacher in ensemble], axis=0)
+    path = _best_path(task, posterior)
+    possible = posterior >= config.possible
+    possible[np.arange(len(path)), path] = True
+    certain = posterior[np.arange(len(path)), path] >= config.sure
+    mentions = task.scheme.decode(path)
+    sure = tuple(mention for mention in mentions if certain[mention[0] : mention[1]].all())
+    pairs = enumerate_pairs(task, [type for _, _, type in sure])
+    relations: list[tuple[int, int, int]] = []
+    doubtful: list[tuple[int, int, int]] = []
+    if len(pairs):
+        pieces = window.word_pieces
+        spans = np.array([(pieces[s], pieces[e], type) for s, e, type in sure], dtype=np.int64)
+        ballots = [teacher.votes(row, len(window.ids), spans, pairs) for teacher in ensemble]
+        votes = np.sum(ballots, axis=0)
+        for pair, relation in np.argwhere(votes):
+            link = (int(relation), int(pairs[pair, 0]), int(pairs[pair, 1]))
+            (relations if votes[pair, relation] == len(ensemble) else doubtful).append(link)
+    return Example(
+        supervision,
+        window.ids,
+        window.word_pieces,
+        possible,
+        sure,
+        tuple(relations),
+        tuple(mention for mention in mentions if mention not in sure),
+        tuple(doubtful),
+    )
+
+
+def _best_path(task: Task, posterior: NDArray[np.float64]) -> Ints:
+    """The legal labels with the greatest product of marginals."""
+    n_labels = task.scheme.n_labels
+    none = np.zeros(n_labels)
+    crf = Crf.constrained(task.scheme, none, none, np.zeros((n_labels, n_labels)))
+    (path,) = crf.viterbi(np.log(posterior + _TINY)[None], [len(posterior)])
+    return path
