@@ -12,6 +12,10 @@ from emlb_runtime.schema import Task
 from emlb_runtime.windows import WindowConfig
 
 
+ENTITY_HEADS = ("crf", "softmax")
+RELATION_HEADS = ("bilinear", "linear")
+
+
 class EmlbConfig(PretrainedConfig):
     """Encoder, tasks, windows and head sizes of an ``EmlbModel``.
 
@@ -22,10 +26,13 @@ class EmlbConfig(PretrainedConfig):
         relation_width: H, width of the relation head.
         relation_heads: attention heads of the bilinear attention; divides H.
         head_dropout: dropout before each head.
+        entity_head: ``crf``, equation (7), or ``softmax``, variant (9).
+        relation_head: ``bilinear``, equation (8), or ``linear``, variant (10).
         **kwargs: what ``PretrainedConfig`` takes.
 
     Raises:
-        ConfigError: if H is not a multiple of the heads or a window exceeds the encoder.
+        ConfigError: if H is not a multiple of the heads, a window exceeds the encoder, or
+            there is no such head.
     """
 
     model_type = "emlb"
@@ -38,6 +45,8 @@ class EmlbConfig(PretrainedConfig):
         relation_width: int = 256,
         relation_heads: int = 4,
         head_dropout: float = 0.1,
+        entity_head: str = "crf",
+        relation_head: str = "bilinear",
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -47,6 +56,13 @@ class EmlbConfig(PretrainedConfig):
         self.relation_width = relation_width
         self.relation_heads = relation_heads
         self.head_dropout = head_dropout
+        self.entity_head = entity_head
+        self.relation_head = relation_head
+        if entity_head not in ENTITY_HEADS or relation_head not in RELATION_HEADS:
+            raise ConfigError(
+                f"heads {entity_head!r} and {relation_head!r}: entity_head is one of "
+                f"{', '.join(ENTITY_HEADS)}, relation_head one of {', '.join(RELATION_HEADS)}"
+            )
         if relation_width % relation_heads:
             raise ConfigError(
                 f"relation_width {relation_width} is not a multiple of "

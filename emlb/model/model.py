@@ -16,7 +16,9 @@ from emlb_runtime.windows import WindowConfig
 
 from .config import EmlbConfig
 from .crf import LatticeCrf
+from .linear_relation import LinearRelationHead
 from .relation import RelationHead
+from .softmax import WordSoftmax
 
 
 class JointOutput(NamedTuple):
@@ -41,15 +43,10 @@ class TaskHead(nn.Module):
         super().__init__()
         self.dropout = nn.Dropout(config.head_dropout)
         self.emission = nn.Linear(width, task.scheme.n_labels)
-        self.crf = LatticeCrf(task.scheme)
-        self.relation = RelationHead(
-            width,
-            len(task.entity_types),
-            max(1, len(task.relation_types)),
-            relation_width=config.relation_width,
-            n_heads=config.relation_heads,
-            dropout=config.head_dropout,
+        self.crf: LatticeCrf | WordSoftmax = (
+            LatticeCrf(task.scheme) if config.entity_head == "crf" else WordSoftmax(task.scheme)
         )
+        self.relation = _relation_head(task, config, width)
 
     def emit(self, hidden: Tensor) -> Tensor:
         """Emissions (B, T, E), the linear part of equation (7)."""
@@ -57,8 +54,26 @@ class TaskHead(nn.Module):
         return emissions
 
 
+def _relation_head(
+    task: Task, config: EmlbConfig, width: int
+) -> RelationHead | LinearRelationHead:
+    sizes = (width, len(task.entity_types), max(1, len(task.relation_types)))
+    if config.relation_head == "linear":
+        return LinearRelationHead(
+            *sizes, relation_width=config.relation_width, dropout=config.head_dropout
+        )
+    return RelationHead(
+        *sizes,
+        relation_width=config.relation_width,
+        n_heads=config.relation_heads,
+        dropout=config.head_dropout,
+    )
+
+
 class EmlbModel(PreTrainedModel):
     """One encoder and, per task, a CRF entity head and a bilinear-attention relation head.
+
+    The configuration may ask for the paper's plainer heads: softmax (9), linear (10).
 
     ``forward`` takes and gives tensors only; candidate mentions and pairs are enumerated
     outside, so that the same graph trains and deploys.
@@ -97,7 +112,8 @@ class EmlbModel(PreTrainedModel):
             tasks: at least one.
             windows: how notes are cut.
             encoder_overrides: values to change in the encoder's configuration (dropout).
-            **sizes: ``relation_width``, ``relation_heads``, ``head_dropout``.
+            **sizes: ``relation_width``, ``relation_heads``, ``head_dropout``,
+                ``entity_head``, ``relation_head``.
         """
         encoder = AutoModel.from_pretrained(base, config=_encoder_config(base, encoder_overrides))
         config = EmlbConfig(

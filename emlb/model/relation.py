@@ -73,6 +73,16 @@ class RelationHead(nn.Module):
             spans: (B, S, 3) first piece, one past the last, type index; rows of zeros pad.
             pairs: (B, P, 2) indices of head and tail among the window's spans.
         """
+        return self.look(hidden, attention_mask, spans, pairs)[0]
+
+    def look(
+        self, hidden: Tensor, attention_mask: Tensor, spans: Tensor, pairs: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Logits (B, P, R), and the attention (B, 2·heads, P, T) of each pair to the pieces.
+
+        The head mention's side has the first half of the attention's second axis, the tail
+        mention's the other. Arguments are those of ``forward``.
+        """
         batch, _, width = hidden.shape
         start, end = spans[..., 0:1], spans[..., 1:2]
         place = torch.arange(hidden.shape[1], device=hidden.device)
@@ -90,13 +100,13 @@ class RelationHead(nn.Module):
         asked = self._pick(self.query_head(span), head) + self._pick(self.query_tail(span), tail)
         bias, bucket = self._places(place, inside, spans, head, tail)
         bias = bias + (1.0 - attention_mask[:, None, None, :].to(hidden.dtype)) * MASKED
-        answer = self._attend(asked, pieces, bias)  # (B, P, 2H)
+        answer, weights = self._attend(asked, pieces, bias)  # (B, P, 2H)
 
         sides = torch.cat([self._pick(span, head), self._pick(span, tail)], dim=-1)
         pair = self.pair_norm(sides + answer + self.distance(bucket))
         mixed = nn.functional.gelu(self.hidden(self.dropout(pair)))
         logits: Tensor = self.output(self.dropout(mixed))
-        return logits
+        return logits, weights
 
     @staticmethod
     def _pick(values: Tensor, index: Tensor) -> Tensor:
@@ -128,14 +138,15 @@ class RelationHead(nn.Module):
         bias = self.place(kinds).permute(0, 3, 1, 2)
         return bias, bucket + tail_first * (len(DISTANCES) + 1)
 
-    def _attend(self, asked: Tensor, pieces: Tensor, bias: Tensor) -> Tensor:
-        """(B, P, 2H): what each side of each pair sees in the window."""
+    def _attend(self, asked: Tensor, pieces: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, P, 2H), what each side of each pair sees in the window, and how it weighs it."""
         batch, n_pairs, _ = asked.shape
         shape = (batch, pieces.shape[1], self.n_heads, self.head_width)
         key = self.key(pieces).reshape(shape).permute(0, 2, 3, 1).repeat(1, 2, 1, 1)
         value = self.value(pieces).reshape(shape).permute(0, 2, 1, 3).repeat(1, 2, 1, 1)
         query = asked.reshape(batch, n_pairs, 2 * self.n_heads, self.head_width)
         scores = query.permute(0, 2, 1, 3) @ key * self.head_width**-0.5 + bias
-        seen: Tensor = scores.softmax(dim=-1) @ value  # (B, 2·heads, P, H / heads)
+        weights = scores.softmax(dim=-1)  # (B, 2·heads, P, T)
+        seen: Tensor = weights @ value  # (B, 2·heads, P, H / heads)
         width = 2 * self.n_heads * self.head_width
-        return seen.permute(0, 2, 1, 3).reshape(batch, n_pairs, width)
+        return seen.permute(0, 2, 1, 3).reshape(batch, n_pairs, width), weights

@@ -143,6 +143,8 @@ class ModelConfig:
         head_dropout: before each head.
         hidden_dropout: in the encoder.
         attention_dropout: on attention weights; zero is markedly faster on a CPU.
+        entity_head: ``crf``, equation (7), or ``softmax``, variant (9).
+        relation_head: ``bilinear`` attention, equation (8), or ``linear``, variant (10).
     """
 
     relation_width: int = 256
@@ -150,6 +152,8 @@ class ModelConfig:
     head_dropout: float = 0.1
     hidden_dropout: float = 0.1
     attention_dropout: float = 0.0
+    entity_head: Literal["crf", "softmax"] = "crf"
+    relation_head: Literal["bilinear", "linear"] = "bilinear"
 
 
 @dataclass(frozen=True)

@@ -175,6 +175,8 @@ def prepare(
         relation_width=config.model.relation_width,
         relation_heads=config.model.relation_heads,
         head_dropout=config.model.head_dropout,
+        entity_head=config.model.entity_head,
+        relation_head=config.model.relation_head,
     )
     pipeline = make_pipeline(model, tokenizer)
     corpora: list[tuple[Corpus, Supervision]] = []
