@@ -248,11 +248,11 @@ class ExampleSet:
     """Training windows as the ``Trainer`` wants them: indexable, items are mappings."""
 
     def __init__(self, examples: list[Example]) -> None:
-        self._examples = examples
+        self.examples = examples
 
     def __len__(self) -> int:
-        return len(self._examples)
+        return len(self.examples)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        example = self._examples[index]
+        example = self.examples[index]
         return {"input_ids": example.input_ids, "example": example}

@@ -11,7 +11,6 @@ from emlb_runtime.errors import ConfigError
 from emlb_runtime.schema import Task
 from emlb_runtime.windows import WindowConfig
 
-
 ENTITY_HEADS = ("crf", "softmax")
 RELATION_HEADS = ("bilinear", "linear")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -54,9 +55,7 @@ class TaskHead(nn.Module):
         return emissions
 
 
-def _relation_head(
-    task: Task, config: EmlbConfig, width: int
-) -> RelationHead | LinearRelationHead:
+def _relation_head(task: Task, config: EmlbConfig, width: int) -> RelationHead | LinearRelationHead:
     sizes = (width, len(task.entity_types), max(1, len(task.relation_types)))
     if config.relation_head == "linear":
         return LinearRelationHead(
@@ -172,24 +171,46 @@ class EmlbModel(PreTrainedModel):
         return logits
 
     def parameter_groups(
-        self, *, encoder_rate: float, head_rate: float, weight_decay: float
+        self,
+        *,
+        encoder_rate: float,
+        head_rate: float,
+        weight_decay: float,
+        layer_decay: float = 1.0,
     ) -> list[dict[str, Any]]:
         """Optimiser groups: encoder and heads at their own rates.
 
         Biases, norms, the CRF and the encoder's embeddings do not decay.
+
+        Args:
+            encoder_rate: of the encoder's last layer.
+            head_rate: of the heads.
+            weight_decay: of what decays.
+            layer_decay: factor on the rate for each layer below the last; the embeddings
+                lie below the first.
         """
-        groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+        names = [name for name, _ in self.named_parameters()]
+        last = max(map(_layer, names))
+        groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
         for name, parameter in self.named_parameters():
             decays = parameter.ndim > 1 and ".crf." not in name and "embedding" not in name
-            groups.setdefault((name.startswith("encoder."), decays), []).append(parameter)
+            in_encoder = name.startswith("encoder.")
+            rate = encoder_rate * layer_decay ** (last - _layer(name)) if in_encoder else head_rate
+            groups.setdefault((rate, decays), []).append(parameter)
         return [
             {
                 "params": parameters,
-                "lr": encoder_rate if in_encoder else head_rate,
+                "lr": rate,
                 "weight_decay": weight_decay if decays else 0.0,
             }
-            for (in_encoder, decays), parameters in sorted(groups.items(), key=lambda item: item[0])
+            for (rate, decays), parameters in sorted(groups.items(), key=lambda item: item[0])
         ]
+
+
+def _layer(name: str) -> int:
+    """The number of the encoder layer that a parameter is of; -1 for the embeddings."""
+    match = re.search(r"\.layers?\.(\d+)\.", name)
+    return int(match[1]) if match else -1
 
 
 def _encoder_config(base: str | Path, overrides: Mapping[str, Any] | None) -> Any:

@@ -166,6 +166,8 @@ class TrainingConfig:
         gradient_accumulation: steps per update.
         encoder_rate: peak learning rate of the encoder.
         head_rate: peak learning rate of the heads.
+        layer_decay: factor on the encoder's rate for each layer further down (Howard and
+            Ruder 2018); 1 gives all layers the same.
         warmup: share of updates in which the rates rise; then they fall linearly to zero.
         weight_decay: of matrices; biases, norms, embeddings and the CRF have none.
         max_grad_norm: gradients are clipped to it.
@@ -178,6 +180,9 @@ class TrainingConfig:
         word_dropout: share of words hidden from the encoder in training, against learning
             mentions by heart.
         max_pairs: pairs per window in training; unrelated ones above it are drawn at random.
+        sampling: ``mixed`` batches hold windows of all corpora; else Algorithm 1's, of one
+            corpus each, drawn ``proportional`` to its size, to its ``square_root``, or
+            ``uniform``.
         patience: evaluations without a better development score before stopping; 0 never stops.
         evaluations_per_epoch: how often the development data is scored and a checkpoint
             written, from which a killed run resumes.
@@ -189,6 +194,7 @@ class TrainingConfig:
     gradient_accumulation: int = 1
     encoder_rate: float = 2e-4
     head_rate: float = 1e-3
+    layer_decay: float = 1.0
     warmup: float = 0.1
     weight_decay: float = 0.01
     max_grad_norm: float = 1.0
@@ -199,6 +205,7 @@ class TrainingConfig:
     predicted_from: float = 0.15
     word_dropout: float = 0.0
     max_pairs: int = 256
+    sampling: Literal["mixed", "proportional", "square_root", "uniform"] = "mixed"
     patience: int = 0
     evaluations_per_epoch: int = 1
     tensorboard: bool = False

@@ -15,6 +15,7 @@ from emlb_runtime.pipeline import Special
 
 from .config import RunConfig, TrainingConfig
 from .loss import JointLoss, collate
+from .sampling import DatasetSampler
 
 
 class JointTrainer(Trainer):
@@ -44,6 +45,7 @@ class JointTrainer(Trainer):
         self._config = config.training
         self._joint = model
         self._scorer = scorer
+        self._examples = examples
         self._loss = JointLoss(model, max_pairs=config.training.max_pairs, seed=config.seed)
         super().__init__(
             model=model,
@@ -63,9 +65,24 @@ class JointTrainer(Trainer):
                 encoder_rate=self._config.encoder_rate,
                 head_rate=self._config.head_rate,
                 weight_decay=self._config.weight_decay,
+                layer_decay=self._config.layer_decay,
             )
             self.optimizer = torch.optim.AdamW(groups, fused=True)
         return self.optimizer
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+        """Algorithm 1's draw if asked for; else windows of like length, whatever the corpus."""
+        if self._config.sampling == "mixed":
+            return super()._get_train_sampler(train_dataset)
+        sources: dict[int, int] = {}  # corpora in the order met, by their supervision
+        examples = self._examples.examples
+        return DatasetSampler(
+            [sources.setdefault(id(e.supervision), len(sources)) for e in examples],
+            [len(example.input_ids) for example in examples],
+            batch_size=self._config.batch_size,
+            sampling=self._config.sampling,
+            seed=self.args.seed,
+        )
 
     def compute_loss(
         self,

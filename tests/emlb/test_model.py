@@ -113,6 +113,22 @@ def test_every_parameter_is_in_one_optimiser_group(model: EmlbModel) -> None:
     assert {name: settings[id(parameters[name])] for name in expected} == expected
 
 
+def test_rates_fall_towards_the_embeddings(model: EmlbModel) -> None:
+    groups = model.parameter_groups(
+        encoder_rate=1e-4, head_rate=1e-3, weight_decay=0.1, layer_decay=0.5
+    )
+    rates = {id(p): group["lr"] for group in groups for p in group["params"]}
+    parameters = dict(model.named_parameters())
+    expected = {
+        "encoder.encoder.layer.1.attention.self.query.weight": 1e-4,
+        "encoder.encoder.layer.0.attention.self.query.weight": 5e-5,
+        "encoder.embeddings.word_embeddings.weight": 2.5e-5,
+        "heads.notes.emission.weight": 1e-3,
+    }
+    assert {name: rates[id(parameters[name])] for name in expected} == pytest.approx(expected)
+    assert len(rates) == len(parameters)
+
+
 def test_same_seed_same_heads(tiny_encoder: Path, task: Task) -> None:
     made = []
     for _ in range(2):
