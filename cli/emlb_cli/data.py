@@ -22,7 +22,9 @@ Format = Annotated[
 ]
 Texts = Annotated[
     Path | None,
-    typer.Option(metavar="FOLDER", help="The notes' texts, where they lie elsewhere."),
+    typer.Option(
+        metavar="FOLDER", help="The notes' texts, where they lie elsewhere; or MIMIC's table."
+    ),
 ]
 Strict = Annotated[
     bool, typer.Option("--strict", help="End at the first thing that cannot be used.")

@@ -66,19 +66,23 @@ def find_folders(folder: Path, lost: list[tuple[Path, str]]) -> list[AnaforaFold
             name = base if is_top else path.relative_to(folder).as_posix()
             files = tuple(_describe(path / name, base) for name in fitting)
             found.append(AnaforaFolder(name, path, base, files))
-        strays = (name for name in names if name.endswith(".completed.xml") and name[0] != ".")
+        strays = (
+            name for name in names if name.lower().endswith(".completed.xml") and name[0] != "."
+        )
         lost.extend((path / name, reasons.MISPLACED) for name in strays if name not in fitting)
     lost.sort()
     return sorted(found, key=lambda item: item.name)
 
 
 def _fits(name: str, base: str) -> bool:
-    return name.startswith(f"{base}.") and name.endswith(".xml") and len(name) > len(base) + 5
+    return (
+        name.startswith(f"{base}.") and name.lower().endswith(".xml") and len(name) > len(base) + 5
+    )
 
 
 def _describe(path: Path, base: str) -> AnnotationFile:
     # Counted from behind: both the document's name and the schema may hold dots.
     *parts, status = path.name[len(base) + 1 : -len(".xml")].split(".")
     annotator = parts.pop() if len(parts) > 1 else ""
-    is_completed = status == "completed" and "preannotation" not in (*parts, annotator)
+    is_completed = status.lower() == "completed" and "preannotation" not in (*parts, annotator)
     return AnnotationFile(path, ".".join(parts), annotator, is_completed and bool(parts))

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from emlb_runtime.formats.folders import files_below
+
 from ._share_lines import Row, Year, is_annotation, split_rows, year_of
 
 YEARS: tuple[Year, ...] = (2014, 2013)
@@ -103,10 +105,7 @@ def find_files(folder: Path, texts: Path | None = None, *, sample: int | None = 
 
 def _walk(folder: Path) -> Iterator[Path]:
     """The files below a folder that a release could mean."""
-    for path in sorted(folder.rglob("*")):
-        # Archives made on a Mac hold a hidden twin of each file.
-        if not path.name.startswith(".") and path.is_file():
-            yield path
+    return (path for path in files_below(folder) if path.is_file())
 
 
 def _read_head(path: Path) -> list[Row] | None:

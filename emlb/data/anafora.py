@@ -62,7 +62,7 @@ def scan_anafora(folder: Path, *, texts: Path | None = None, schema: str = "") -
     Args:
         folder: searched with its subfolders; may be a document's own folder.
         texts: where the text of a document lies that has none beside its XML, as
-            ``NAME``, ``NAME.txt``, ``DOC`` or ``DOC.txt``.
+            ``NAME``, ``NAME.txt``, ``DOC`` or ``DOC.txt``, or in a folder ``NAME`` or ``DOC``.
         schema: the only schema to read, such as ``Temporal-Relation``.
 
     Yields:
@@ -189,6 +189,7 @@ def _text_places(item: AnaforaFolder, texts: Path | None) -> Iterator[Path]:
     places = [item.path / item.base]
     if texts is not None:
         places += [texts / item.name, texts / item.base]
+        places += [place / item.base for place in places[1:]]
     for place in places:
         yield place
         yield place.with_name(f"{place.name}.txt")

@@ -14,7 +14,7 @@ from typing import BinaryIO
 from emlb_runtime.errors import ConfigError, DataError
 from emlb_runtime.formats.brat import format_brat
 from emlb_runtime.formats.jsonl import document_to_json
-from emlb_runtime.formats.report import Problem
+from emlb_runtime.formats.report import NO_TEXT, Problem
 from emlb_runtime.records import Document, Entity, Relation
 
 from .anafora import write_anafora
@@ -66,7 +66,8 @@ def convert(
 
     Args:
         source: a file or folder.
-        out: a folder that is empty or not there; for ``jsonl`` a file that is not there.
+        out: a folder that is empty or not there; for ``jsonl`` a file that is not there, which
+            grows as ``OUT.part``.
         to: one of ``TARGETS``; ``share`` is the format of 2014.
         format: the source's, as ``emlb.data.formats.scan`` takes it.
         texts: folder of the source's texts, for formats that come without them.
@@ -82,22 +83,32 @@ def convert(
     if out.exists() and (not out.is_dir() or to == "jsonl" or any(out.iterdir())):
         raise ConfigError(f"{out} is there already; name one that is not, so that nothing is lost")
     done = Conversion()
+    target = out.with_name(f"{out.name}.part") if to == "jsonl" else out
     with ExitStack() as stack:
-        write = _writer(to, out, stack)
+        write = _writer(to, target, stack)
         for document, report in scan(source, format=format, texts=texts, strict=strict):
             done.problems += report.problems
             done.lost += report.counts.get("documents_lost", 0)
             if document is None:
                 continue
+            if document.entities and not document.note.text:
+                missing = Problem(f"{source} ({document.note.name})", 0, "", NO_TEXT)
+                if strict:
+                    raise DataError(str(missing))
+                done.problems.append(missing)
+                done.lost += 1
+                continue
             done.losses.update(write(document))
             done.documents += 1
+    if target != out:
+        target.replace(out)
     return done
 
 
 def _writer(to: str, out: Path, stack: ExitStack) -> _Write:
     if to == "jsonl":
         out.parent.mkdir(parents=True, exist_ok=True)
-        file = stack.enter_context(out.open("xb"))
+        file = stack.enter_context(out.open("wb"))
         return lambda document: _write_line(document, file)
     out.mkdir(parents=True, exist_ok=True)
     if to == "brat":
@@ -116,9 +127,11 @@ def _write_line(document: Document, file: BinaryIO) -> Counter[str]:
 
 def _write_brat(document: Document, folder: Path) -> Counter[str]:
     kept, losses = _fit_brat(document)
-    path = folder / _safe_name(document.note.name)
+    path = folder / _safe_name(document.note.name).removesuffix(".txt")
     path.parent.mkdir(parents=True, exist_ok=True)
     text = path.with_name(f"{path.name}.txt")
+    if text.exists():
+        raise DataError(f"{text}: two documents would be this file; give them names of their own")
     text.write_bytes(document.note.text.encode("utf-8", "surrogatepass"))
     annotations = format_brat(kept).encode("utf-8", "surrogatepass")
     path.with_name(f"{path.name}.ann").write_bytes(annotations)

@@ -13,8 +13,9 @@ from emlb_runtime.formats.report import Report
 from emlb_runtime.records import Document
 from emlb_runtime.schema import Signature, Task
 
-from .formats import FORMATS, RAW_FORMATS, detect, scan
+from .formats import FORMATS, RAW_FORMATS, detect, group_documents, scan
 from .splits import (
+    Grouping,
     Split,
     alone,
     divide,
@@ -56,17 +57,32 @@ def load_corpus(config: CorpusConfig, data: Path) -> Corpus:
     Raises:
         DataError: if a path is missing or holds no document.
     """
-    train, report = read_documents(data / config.train, config.format, config.select or config.name)
+    texts = data / config.texts if config.texts else None
+    name = config.select or config.name
+    train, report = read_documents(data / config.train, config.format, name, texts=texts)
     if config.dev:
-        dev, more = read_documents(data / config.dev, config.format, config.select or config.name)
+        dev, more = read_documents(data / config.dev, config.format, name, texts=texts)
         return Corpus(config, Split(tuple(train), tuple(dev)), report + more)
     assert config.split is not None  # CorpusConfig sees to it
-    return Corpus(config, _divide(train, config.split, data, config.name), report)
+    return Corpus(config, _divide(train, config, config.split, data), report)
 
 
-def _divide(documents: Sequence[Document], config: SplitConfig, data: Path, corpus: str) -> Split:
-    listed = data / config.group_file if config.group_file else None
-    group = grouping(pattern=config.group_pattern, file=listed) if config.group else alone
+def _group(documents: Sequence[Document], corpus: CorpusConfig, data: Path) -> Grouping:
+    config = corpus.split
+    if config is None or not config.group:
+        return alone
+    if config.group_pattern or config.group_file:
+        listed = data / config.group_file if config.group_file else None
+        return grouping(pattern=config.group_pattern, file=listed)
+    names = {document.note.name for document in documents}
+    texts = data / corpus.texts if corpus.texts else None
+    return group_documents(data / corpus.train, names, format=corpus.format, texts=texts)
+
+
+def _divide(
+    documents: Sequence[Document], corpus: CorpusConfig, config: SplitConfig, data: Path
+) -> Split:
+    group = _group(documents, corpus, data)
     if config.official:
         return divide_officially(
             documents, dev_share=config.dev_share, group=group, seed=config.seed
@@ -88,7 +104,7 @@ def _divide(documents: Sequence[Document], config: SplitConfig, data: Path, corp
     )
     for fold in (config.test, config.dev):
         if fold >= len(folds):
-            raise DataError(f"corpus {corpus}: fold {fold} of {len(folds)} does not exist")
+            raise DataError(f"corpus {corpus.name}: fold {fold} of {len(folds)} does not exist")
     return divide(
         documents,
         folds=folds,
@@ -100,24 +116,36 @@ def _divide(documents: Sequence[Document], config: SplitConfig, data: Path, corp
     )
 
 
-def read_documents(path: Path, format: str, corpus: str) -> tuple[list[Document], Report]:
+def read_documents(
+    path: Path, format: str, corpus: str, *, texts: Path | None = None
+) -> tuple[list[Document], Report]:
     """All annotated documents at a path; of a mixture, those of one corpus.
+
+    Args:
+        path: a file or folder.
+        format: as ``scan`` takes it.
+        corpus: the corpus of a mixture; for messages.
+        texts: folder of the notes' texts, for formats that come without them.
 
     Raises:
         DataError: if there are none, or the notes there have no annotations.
     """
     documents: list[Document] = []
     reports: list[Report] = []
-    format = detect(path).format if format == "auto" else format
+    format = detect(path, texts=texts).format if format == "auto" else format
     if format in RAW_FORMATS:
         raise DataError(f"{path}: notes without annotations ({FORMATS[format]})")
-    for document, report in scan(path, format=format, corpora=[corpus]):
+    for document, report in scan(path, format=format, corpora=[corpus], texts=texts):
         reports.append(report)
         if document is not None:
             documents.append(document)
+    read = Report.merge(reports)
+    if not documents and read.problems:
+        reason, count = read.summary().most_common(1)[0]
+        raise DataError(f"{path}: no document of corpus {corpus} can be used: {count} × {reason}")
     if not documents:
         raise DataError(f"{path}: no document of corpus {corpus}")
-    return documents, Report.merge(reports)
+    return documents, read
 
 
 def derive_task(config: TaskConfig, corpora: Sequence[Corpus]) -> Task:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from emlb_runtime.errors import DataError
+from emlb_runtime.formats.report import Report
 from emlb_runtime.records import Document
 
-from .formats import scan
+from .formats import group_documents, scan
 from .leaks import find_leaks
 from .splits import divide_by_shares, divide_officially, grouping, official_part, write_parts
 
@@ -40,15 +41,23 @@ def divide_corpus(
         seed: of the draw.
 
     Returns:
-        Lines for the user: sizes, and leaks if there are any.
+        Lines for the user: sizes; what could not be read and leaks, if there are any.
 
     Raises:
         DataError: if nothing can be read.
     """
-    documents = [d for d, _ in scan(path, format=format, texts=texts) if d is not None]
+    documents: list[Document] = []
+    reports: list[Report] = []
+    for document, report in scan(path, format=format, texts=texts):
+        reports.append(report)
+        if document is not None:
+            documents.append(document)
     if not documents:
         raise DataError(f"{path}: no document to divide")
     group = grouping(pattern=group_pattern, file=group_file)
+    if not group_pattern and group_file is None:
+        names = {document.note.name for document in documents}
+        group = group_documents(path, names, format=format, texts=texts)
     official = not at_random and _is_official(documents)
     if official:
         split = divide_officially(documents, dev_share=dev_share, group=group, seed=seed)
@@ -66,12 +75,21 @@ def divide_corpus(
         "seed": seed,
     }
     write_parts(out, split, made_by=made_by)
-    names = split.names()
-    used = sum(map(len, names.values()))
-    lines = [", ".join(f"{part} {len(held):,}" for part, held in names.items()) + f" -> {out}"]
-    lines[0] += " (as released)" if official else f" (drawn, seed {seed})"
+    parts = split.names()
+    used = sum(map(len, parts.values()))
+    lines = [", ".join(f"{part} {len(held):,}" for part, held in parts.items()) + f" -> {out}"]
+    together = len({group(document.note.name) for document in documents})
+    drawn = f" (drawn, seed {seed}; {together:,} groups that stay together)"
+    lines[0] += " (as released)" if official else drawn
     if used < len(documents):
         lines.append(f"in no part: {len(documents) - used:,} documents outside released parts")
+    read = Report.merge(reports)
+    if read.problems:
+        lost = read.counts.get("documents_lost", 0)
+        lines.append(
+            f"not usable: {len(read.problems):,}, with {lost:,} documents lost whole; "
+            "emlb data inspect names them"
+        )
     leaks = find_leaks(split.train, {"dev": split.dev, "test": split.test})
     lines += [f"warning: {part}: {found}" for part, found in leaks.items() if found]
     return "\n".join(lines)

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Collection, Iterator
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from emlb_runtime.errors import DataError
 from emlb_runtime.formats import report as reasons
 from emlb_runtime.formats.brat import scan_brat_folder
+from emlb_runtime.formats.folders import files_below
 from emlb_runtime.formats.jsonl import read_documents, read_mixture
-from emlb_runtime.formats.noteevents import NoteEvents, is_noteevents, scan_noteevents
+from emlb_runtime.formats.noteevents import (
+    NoteEvents,
+    is_noteevents,
+    read_subjects,
+    scan_noteevents,
+)
 from emlb_runtime.formats.report import Report, count_document, unusable, why_unreadable
 from emlb_runtime.records import Document, Note
 
@@ -21,6 +28,7 @@ from .mimic import scan_mimic
 from .n2c2 import ENTITY_TYPES, RELATION_TYPES, scan_n2c2
 from .reading import Reading
 from .share import find_share, scan_share
+from .splits import Grouping, source_of
 
 FORMATS = {
     "brat": "brat stand-off: NAME.txt with NAME.ann",
@@ -39,8 +47,14 @@ FORMATS = {
 RAW_FORMATS = frozenset({"noteevents", "text"})
 """Those that hold notes without annotations."""
 
+_OF_FOLDERS = frozenset({"brat", "n2c2", "anafora", "share2013", "share2014"})
+"""Those whose readers find their files themselves."""
+
 _SAMPLE = 200
 """Annotation files looked at to tell n2c2 from other brat."""
+
+_FOREIGN = 0.05
+"""Share of annotations there that may have another type, being mistakes."""
 
 
 @dataclass(frozen=True)
@@ -58,8 +72,12 @@ class Detected:
     passed_over: tuple[str, ...] = ()
 
 
-def detect(path: Path) -> Detected:
+def detect(path: Path, *, texts: Path | None = None) -> Detected:
     """Find out the format of a file or folder by its contents.
+
+    Args:
+        path: the file or folder.
+        texts: where the notes lie, if elsewhere: with a table there, brat is ``mimic``.
 
     Raises:
         DataError: if there is nothing there, or nothing that is known.
@@ -81,11 +99,12 @@ def detect(path: Path) -> Detected:
             f"known formats: {', '.join(FORMATS)}"
         )
     first, *rest = found
-    return Detected(
-        first.format,
-        first.files,
-        tuple(f"{FORMATS[other.format]}{_listed(other.files)}" for other in rest),
-    )
+    also = tuple(f"{FORMATS[other.format]}{_listed(other.files)}" for other in rest)
+    if texts is not None and first.format in ("brat", "n2c2"):
+        tables = _tables_below(texts) if texts.is_dir() else (texts,)
+        if any(map(is_noteevents, tables)):
+            return Detected("mimic", tables, also)
+    return Detected(first.format, first.files, also)
 
 
 def scan(
@@ -102,7 +121,7 @@ def scan(
         path: a file or folder.
         format: one of ``FORMATS``; ``auto`` finds out.
         corpora: of a mixture, the corpora to take; empty takes all.
-        texts: folder of the notes' texts, for formats that come without them.
+        texts: folder of the notes' texts, where they lie elsewhere; of ``mimic`` the table.
         strict: end at the first thing that cannot be used.
 
     Yields:
@@ -113,7 +132,7 @@ def scan(
         DataError: if nothing can be read; if strict, at the first problem.
     """
     if format == "auto":
-        source = detect(path)
+        source = detect(path, texts=texts)
     elif format not in FORMATS:
         raise DataError(f"unknown format {format!r}; choose auto, {', '.join(FORMATS)}")
     else:
@@ -131,6 +150,30 @@ def scan(
         yield document, report
 
 
+def group_documents(
+    path: Path, names: Collection[str], *, format: str = "auto", texts: Path | None = None
+) -> Grouping:
+    """What keeps documents together where the user does not say: patients, if they are known.
+
+    In MIMIC's tables a note has its SUBJECT_ID; elsewhere see ``splits.source_of``.
+
+    Args:
+        path: what ``scan`` read.
+        names: the documents' names.
+        format: likewise.
+        texts: likewise.
+    """
+    format = detect(path, texts=texts).format if format == "auto" else format
+    if format not in ("mimic", "noteevents"):
+        return source_of
+    apart = texts if format == "mimic" else None
+    tables = _tables_at(apart, _files_of(path, format) if path.is_dir() else (path,))
+    wanted, subjects = frozenset(names), dict[str, str]()
+    for table in tables:
+        subjects = read_subjects(table, wanted) | subjects
+    return lambda name: f"subject {subjects[name]}" if name in subjects else name
+
+
 _Reader = Callable[[Path, tuple[Path, ...], Collection[str], Path | None], Reading]
 
 
@@ -145,7 +188,7 @@ def _read_mixture(
 def _read_jsonl(
     path: Path, files: tuple[Path, ...], corpora: Collection[str], texts: Path | None
 ) -> Reading:
-    known = None if texts is None else {n.name: n.text for n in _text_notes(texts) if n.text}
+    known = None if texts is None else _Texts(texts)
     for file in files:
         yield from read_documents(file, texts=known)
 
@@ -167,12 +210,12 @@ def _read_text(
     for file in files:
         yield from _raw_lines(file)
     if path.is_dir():
-        for file in sorted(path.rglob("*.txt")):
+        for file in files_below(path, ".txt"):
             if reason := why_unreadable(file):
                 yield None, unusable(file, reason)
             else:
                 text = file.read_bytes().decode("utf-8", "surrogatepass")
-                yield _raw(Note(file.relative_to(path).as_posix().removesuffix(".txt"), text))
+                yield _raw(Note(file.relative_to(path).as_posix()[: -len(".txt")], text))
 
 
 def _raw_lines(file: Path) -> Reading:
@@ -192,9 +235,9 @@ def _raw(note: Note) -> tuple[Document, Report]:
 
 
 _READERS: dict[str, _Reader] = {
-    "brat": lambda path, files, corpora, texts: scan_brat_folder(path),
-    "n2c2": lambda path, files, corpora, texts: scan_n2c2(path),
-    "mimic": lambda path, files, corpora, texts: scan_mimic(files[0], path),
+    "brat": lambda path, files, corpora, texts: scan_brat_folder(path, texts=texts),
+    "n2c2": lambda path, files, corpora, texts: scan_n2c2(path, texts=texts),
+    "mimic": lambda path, files, corpora, texts: scan_mimic(_tables_at(texts, files), path),
     "anafora": lambda path, files, corpora, texts: scan_anafora(path, texts=texts),
     "share2013": lambda path, files, corpora, texts: scan_share(path, year=2013, texts=texts),
     "share2014": lambda path, files, corpora, texts: scan_share(path, year=2014, texts=texts),
@@ -208,36 +251,57 @@ _READERS: dict[str, _Reader] = {
 def _formats_of_folder(folder: Path) -> list[Detected]:
     """What a folder holds, annotated formats first."""
     found: list[Detected] = []
-    tables = tuple(sorted(p for p in folder.rglob("*.csv*") if is_noteevents(p)))
-    has_brat = next(folder.rglob("*.ann"), None) is not None
-    if has_brat and tables:
+    tables = _tables_below(folder)
+    annotations = files_below(folder, ".ann")
+    if annotations and tables:
         found.append(Detected("mimic", tables))
-    elif has_brat:
-        found.append(Detected("n2c2" if _has_n2c2_types(folder) else "brat"))
+    elif annotations:
+        found.append(Detected("n2c2" if _has_n2c2_types(annotations) else "brat"))
     if find_anafora(folder):
         found.append(Detected("anafora"))
     found += [Detected(f"share{year}") for year in sorted(find_share(folder), reverse=True)]
     by_format: dict[str, list[Path]] = {}
-    for file in sorted(folder.rglob("*.jsonl")):
+    for file in files_below(folder, ".jsonl"):
         if format := _format_of_file(file):
             by_format.setdefault(format, []).append(file)
     for format in ("mixture", "documents"):
         if format in by_format:
             found.append(Detected(format, tuple(by_format[format])))
-    if tables and not has_brat:
+    if tables and not annotations:
         found.append(Detected("noteevents", tables))
     raw = tuple(by_format.get("text", ()))
-    if raw or (not found and next(folder.rglob("*.txt"), None) is not None):
+    if raw or (not found and files_below(folder, ".txt")):
         found.append(Detected("text", raw))
     return found
 
 
+def _tables_below(folder: Path) -> tuple[Path, ...]:
+    """The tables of notes; of one that lies there zipped and unzipped, the unzipped."""
+    tables = [p for p in files_below(folder, ".csv", ".csv.gz") if is_noteevents(p)]
+    return tuple(p for p in tables if p.suffix != ".gz" or p.with_suffix("") not in tables)
+
+
+def _tables_at(texts: Path | None, files: tuple[Path, ...]) -> tuple[Path, ...]:
+    """The tables that annotations of MIMIC belong to: those given apart before those found."""
+    if texts is not None:
+        files = _tables_below(texts) if texts.is_dir() else (texts,)
+    if not files:
+        raise DataError(
+            "no table of notes beside the annotations: name NOTEEVENTS.csv, or its folder, as "
+            "the texts"
+        )
+    return files
+
+
 def _format_of_file(path: Path) -> str | None:
     """The format of a table or of JSON lines, by its first line; None if it is neither."""
-    if path.suffix in (".csv", ".gz"):
+    if path.suffix.lower() in (".csv", ".gz"):
         return "noteevents" if is_noteevents(path) else None
-    with path.open("rb") as file:
-        first = next((line for line in file if line.strip()), b"")
+    try:
+        with path.open("rb") as file:
+            first = next((line for line in file if line.strip()), b"")
+    except OSError:
+        return None
     value = _object(first)
     if value is None:
         return None
@@ -262,25 +326,58 @@ def _files_of(path: Path, format: str) -> tuple[Path, ...]:
         return (path,)
     if not path.is_dir():
         raise DataError(f"{path}: there is no such file or folder")
-    return next((d.files for d in _formats_of_folder(path) if d.format == format), ())
+    if format in _OF_FOLDERS:
+        return ()
+    if format in ("mimic", "noteevents"):
+        files = _tables_below(path)
+    else:
+        lines = files_below(path, ".jsonl")
+        files = tuple(file for file in lines if _format_of_file(file) == format)
+    if not files and (format in ("noteevents", "documents", "mixture")):
+        raise DataError(f"{path}: nothing there is {FORMATS[format]}")
+    return files
 
 
-def _has_n2c2_types(folder: Path) -> bool:
-    """Whether a sample of the annotations has the task's types and no others."""
+def _has_n2c2_types(annotations: list[Path]) -> bool:
+    """Whether nearly all types in a sample are the task's; the reader reports the others."""
     known = {*ENTITY_TYPES, *RELATION_TYPES}
-    found: set[str] = set()
-    for number, file in enumerate(sorted(folder.rglob("*.ann"))):
-        if number == _SAMPLE:
-            break
-        text = file.read_bytes().decode("utf-8", "replace")
+    found: Counter[str] = Counter()
+    for file in annotations[:_SAMPLE]:
+        try:
+            text = file.read_bytes().decode("utf-8", "replace")
+        except OSError:  # the reader will report it
+            continue
         found.update(re.findall(r"^[TRE][0-9]+\t([^ \t\n:]+)", text, re.MULTILINE))
-    return bool(found) and found <= known
+    foreign = sum(count for type, count in found.items() if type not in known)
+    return bool(found) and foreign <= _FOREIGN * found.total()
 
 
-def _text_notes(folder: Path) -> Iterator[Note]:
-    for document, _ in _read_text(folder, (), (), None):
-        if document is not None:
-            yield document.note
+class _Texts(Mapping[str, str]):
+    """The texts of a folder by their names, with or without folders and ending.
+
+    A note is named as its file was given to the program that wrote the document, which may
+    have stood in another folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        documents = (document for document, _ in _read_text(folder, (), (), None))
+        self._texts = {d.note.name: d.note.text for d in documents if d is not None}
+        bases = Counter(name.rpartition("/")[2] for name in self._texts)
+        self._whole = {
+            base: name for name in self._texts if bases[base := name.rpartition("/")[2]] == 1
+        }
+
+    def __getitem__(self, name: str) -> str:
+        stem = name.removesuffix(".txt")
+        if stem not in self._texts:
+            stem = self._whole[stem.rpartition("/")[2]]
+        return self._texts[stem]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._texts)
+
+    def __len__(self) -> int:
+        return len(self._texts)
 
 
 def _listed(files: tuple[Path, ...]) -> str:

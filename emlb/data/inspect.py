@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from emlb_runtime.formats.report import Problem
+from emlb_runtime.formats.report import NO_TEXT, Problem
 from emlb_runtime.records import Document
 
 from .formats import FORMATS, Detected, detect, scan
@@ -19,7 +19,7 @@ from .splits import official_part
 FREE_TEXT = "(text)"
 """What stands for a value that is no label, and so might be words of a note."""
 
-_LABEL = re.compile(r"[\w./:+-]{0,24}")
+_LABEL = re.compile(r"[\w./:+*-]{0,24}")
 
 Signature = tuple[str, str, str]
 """A relation's type, its head's and its tail's."""
@@ -44,6 +44,7 @@ class Inspection:
         cross_sentence: relations whose mentions stand in different sentences or lines.
         problems: what could not be used as it stands.
         leaks: of each held-out part, what the training part gives away.
+        has_texts: whether the texts' place was given.
     """
 
     source: Detected
@@ -60,6 +61,7 @@ class Inspection:
     cross_sentence: int = 0
     problems: list[Problem] = field(default_factory=list)
     leaks: dict[str, Leaks] = field(default_factory=dict)
+    has_texts: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """The counts as JSON-ready values."""
@@ -114,8 +116,8 @@ def inspect(
     Raises:
         DataError: if nothing can be read; if strict, at the first problem.
     """
-    source = detect(path) if format == "auto" else Detected(format)
-    found = Inspection(source)
+    source = detect(path, texts=texts) if format == "auto" else Detected(format)
+    found = Inspection(source, has_texts=texts is not None)
     held: dict[str, list[Document]] = {}
     for document, report in scan(path, format=source.format, texts=texts, strict=strict):
         found.problems += report.problems
@@ -225,6 +227,8 @@ def _problem_lines(found: Inspection, listed: int) -> list[str]:
     if found.lost:
         lines[-1] += f", with {found.lost:,} documents lost whole"
     lines += [f"  {count:,} × {reason}" for reason, count in summary.most_common()]
+    if summary[NO_TEXT] and not found.has_texts:
+        lines.append("  where the texts lie elsewhere, name their folder (or table) with --texts")
     lines += [f"  {problem}" for problem in found.problems[:listed]]
     if len(found.problems) > listed:
         lines.append(f"  … and {len(found.problems) - listed:,} more")

@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from emlb_runtime.formats import report as reasons
-from emlb_runtime.formats.brat import scan_brat_folder
+from emlb_runtime.formats.brat import find_brat_pairs, scan_brat_folder
 from emlb_runtime.formats.report import Problem, Report, shown_id
 from emlb_runtime.records import Document
 
@@ -37,18 +37,22 @@ RELATION_TYPES = tuple(f"{type}-{DRUG}" for type in ENTITY_TYPES if type != DRUG
 """The eight relation types, each from the entity it is named after to a drug."""
 
 
-def scan_n2c2(folder: Path) -> Iterator[tuple[Document | None, Report]]:
+def scan_n2c2(
+    folder: Path, *, texts: Path | None = None
+) -> Iterator[tuple[Document | None, Report]]:
     """Read the corpus as released; types it does not define are kept and reported.
 
     Args:
         folder: searched with its subfolders.
+        texts: folder of the notes, where they do not lie beside their annotations.
 
     Raises:
         DataError: if there is no brat file.
     """
-    for document, report in scan_brat_folder(folder):
+    pairs, _ = find_brat_pairs(folder, texts=texts)
+    for document, report in scan_brat_folder(folder, texts=texts):
         if document is not None and (odd := _odd_types(document)):
-            file = folder / f"{document.note.name}.ann"
+            _, file = pairs[document.note.name]
             lines = _line_numbers(file)
             problems = tuple(
                 Problem(str(file), lines.get(id, 0), shown_id(id), reason) for id, reason in odd

@@ -37,13 +37,17 @@ class Split:
 
 
 _OFFICIAL = {
-    part: re.compile(rf"(?:{words})(?:[_-][0-9]+)?", re.IGNORECASE)
-    for part, words in {
-        "train": "train|training|train-data|training-data",
-        "dev": "dev|devel|development|val|valid|validation",
-        "test": "test|testing|test-data|gold-standard-test-data",
-    }.items()
+    "train": "train|training|train-data|training-data",
+    "dev": "dev|devel|development|val|valid|validation",
+    "test": "test|testing|test-data|gold-standard-test-data",
 }
+_WHOLE = {
+    part: re.compile(rf"(?:{words})(?:[_-][0-9]+)?", re.IGNORECASE)
+    for part, words in _OFFICIAL.items()
+}
+# ShARe/CLEF: 2014ShAReCLEFeHealthTasks2_training_10Jan2014, Task1TestSetCorpus100.
+_TASK = re.compile(r"clef|^task[0-9]", re.IGNORECASE)
+_WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 
 Grouping = Callable[[str], str]
 """From a document's name to what must stay on one side: a patient, an abstract."""
@@ -55,9 +59,14 @@ def official_part(name: str) -> str:
     Empty for a document in no such folder.
     """
     for folder in name.split("/")[:-1]:
-        for part, pattern in _OFFICIAL.items():
-            if pattern.fullmatch(folder):
-                return part
+        words = {word.lower() for word in _WORD.findall(folder)} if _TASK.search(folder) else set()
+        parts = [
+            part
+            for part, known in _OFFICIAL.items()
+            if _WHOLE[part].fullmatch(folder) or words.intersection(known.split("|"))
+        ]
+        if len(parts) == 1:
+            return parts[0]
     return ""
 
 

@@ -56,29 +56,33 @@ def read_gold(
     Raises:
         DataError: if there are none, or the notes there have no annotations.
     """
-    format = detect(data).format if format == "auto" else format
+    format = detect(data, texts=texts).format if format == "auto" else format
     if format in RAW_FORMATS:
         raise DataError(f"{data}: notes without annotations ({FORMATS[format]})")
     is_mixture = format == "mixture"
     held: dict[str, list[Document]] = {}
     reports: dict[str, list[Report]] = {}
+    whole = data.stem if data.is_file() else data.resolve().name
+    lost: list[Report] = []
     for document, report in scan(data, format=format, corpora=corpora, texts=texts):
-        corpus = data.stem if data.is_file() else data.name
-        if document is not None and is_mixture:
-            corpus = document.note.name.partition("/")[0]
+        if document is None:
+            lost.append(report)
+            continue
+        corpus = document.note.name.partition("/")[0] if is_mixture else whole
         reports.setdefault(corpus, []).append(report)
         documents = held.setdefault(corpus, [])
-        if document is not None and (names is None or document.note.name in names):
+        if names is None or document.note.name in names:
             documents.append(document)
     schema = _read_schema((data if data.is_dir() else data.parent) / SCHEMA_NAME, is_mixture)
-    found = []
+    found: list[GoldCorpus] = []
     for corpus, documents in held.items():
         documents = documents[: limit or None]
         if not documents:
             raise DataError(f"{data}: {corpus} has no document of that part")
         stated = schema.get(corpus)
         types = _occurring(documents) if stated is None else stated
-        merged = Report.merge(reports[corpus])
+        # Of a mixture nothing says which corpus a lost document is of: the first one tells it.
+        merged = Report.merge((*reports[corpus], *([] if found else lost)))
         found.append(GoldCorpus(corpus, tuple(documents), types, stated is not None, merged))
     if not found:
         raise DataError(f"{data}: no document")

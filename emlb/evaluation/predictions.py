@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -14,6 +14,7 @@ from emlb.data.formats import RAW_FORMATS, detect, scan
 from emlb_runtime.bundle import CONFIG_NAME, Bundle
 from emlb_runtime.errors import ArtefactError, ConfigError, DataError
 from emlb_runtime.extract import available_cores, load_pipeline
+from emlb_runtime.formats.report import Report
 from emlb_runtime.pipeline import Pipeline
 from emlb_runtime.records import Document
 
@@ -28,6 +29,7 @@ class Predictor(Protocol):
         name: for reports.
         runs_on: provider and precision, or where the predictions were read.
         of_files: whether they were read, so that all of them count as they are.
+        problems: what could not be used of files, how often, by reason.
     """
 
     @property
@@ -39,6 +41,9 @@ class Predictor(Protocol):
     @property
     def of_files(self) -> bool: ...
 
+    @property
+    def problems(self) -> Mapping[str, int]: ...
+
     def predict(self, corpus: GoldCorpus, *, gold_mentions: bool = False) -> list[Document]:
         """Predictions for the corpus's documents, in their order.
 
@@ -49,7 +54,12 @@ class Predictor(Protocol):
 
 
 def load_predictor(
-    path: Path, *, precision: str | None = None, task: str | None = None, batch: int = 8
+    path: Path,
+    *,
+    precision: str | None = None,
+    task: str | None = None,
+    texts: Path | None = None,
+    batch: int = 8,
 ) -> Predictor:
     """A predictor for a run's folder, a model folder, a bundle, or predicted documents.
 
@@ -57,6 +67,7 @@ def load_predictor(
         path: the folder or file.
         precision: which encoder of a bundle.
         task: whose output to take; needed if the model has several.
+        texts: where the notes lie, for predictions that come without them.
         batch: windows at once, of a torch model.
 
     Raises:
@@ -67,7 +78,7 @@ def load_predictor(
     try:
         config = json.loads((folder / CONFIG_NAME).read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return _load_files(path, precision, task)
+        return _load_files(path, precision, task, texts)
     if isinstance(config, dict) and "format" in config:
         pipeline, batched = load_pipeline(Bundle.load(folder), precision=precision), False
     else:
@@ -90,6 +101,7 @@ class _Model:
     task: str
     batched: bool
     of_files: bool = False
+    problems: Mapping[str, int] = field(default_factory=dict)
 
     def predict(self, corpus: GoldCorpus, *, gold_mentions: bool = False) -> list[Document]:
         scored = ScoredCorpus(corpus.name, self.task, corpus.documents, corpus.types)
@@ -106,6 +118,7 @@ class _Files:
     runs_on: str
     by_name: dict[str, Document]
     by_base: dict[str, Document]
+    problems: Mapping[str, int]
     of_files: bool = True
 
     def predict(self, corpus: GoldCorpus, *, gold_mentions: bool = False) -> list[Document]:
@@ -134,9 +147,9 @@ class _Files:
         return found
 
 
-def _load_files(path: Path, precision: str | None, task: str | None) -> _Files:
+def _load_files(path: Path, precision: str | None, task: str | None, texts: Path | None) -> _Files:
     try:
-        format = detect(path).format
+        format = detect(path, texts=texts).format
     except DataError:
         raise ArtefactError(
             f"{path}: neither a trained model, nor a bundle, nor predicted documents"
@@ -145,14 +158,27 @@ def _load_files(path: Path, precision: str | None, task: str | None) -> _Files:
         raise ArtefactError(f"{path}: notes without predictions, and no model")
     if precision is not None or task is not None:
         raise ConfigError(f"{path} holds predictions, so there is no precision or task to choose")
-    documents = [document for document, _ in scan(path, format=format) if document is not None]
+    read = _read(path, format, texts)
+    documents = [document for document, _ in read if document is not None]
     bases = Counter(_base(document.note.name) for document in documents)
     return _Files(
         path.name,
         f"predictions read as {format}",
         {document.note.name: document for document in documents},
         {b: d for d in documents if bases[b := _base(d.note.name)] == 1},
+        Report.merge(report for _, report in read).summary(),
     )
+
+
+def _read(path: Path, format: str, texts: Path | None) -> list[tuple[Document | None, Report]]:
+    """Predictions with their own texts, or with those of the notes where they have none."""
+    if format == "documents":  # a line says all of an entity that scoring needs
+        return list(scan(path, format=format))
+    if format.startswith("share"):  # takes all texts from one place
+        read = list(scan(path, format=format))
+        if any(document is not None for document, _ in read):
+            return read
+    return list(scan(path, format=format, texts=texts))
 
 
 def _base(name: str) -> str:

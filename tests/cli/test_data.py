@@ -69,7 +69,7 @@ def test_split(tmp_path: Path) -> None:
     out = tmp_path / "parts.json"
     result = data("split", str(folder), "--out", str(out))
     assert result.exit_code == 0
-    assert "(drawn, seed 13)" in result.stdout
+    assert "(drawn, seed 13; " in result.stdout
     assert "warning: test: 4 of 4 documents also stand in training" in result.stdout
     parts = json.loads(out.read_text(encoding="utf-8"))
     assert [len(parts[part]) for part in ("train", "dev", "test")] == [14, 2, 4]
@@ -87,4 +87,29 @@ def test_split_as_released(tmp_path: Path) -> None:
     assert "(as released)" in result.stdout
     assert "in no part: 1 documents" in result.stdout
     drawn = data("split", str(folder), "--out", str(out), "--random")
-    assert "(drawn, seed 13)" in drawn.stdout
+    assert "(drawn, seed 13; " in drawn.stdout
+
+
+def test_split_says_what_it_could_not_read(tmp_path: Path) -> None:
+    folder = corpus(tmp_path / "c", "train/1", "test/2")
+    (folder / "train" / "3.txt").touch()
+    result = data("split", str(folder), "--out", str(tmp_path / "p.json"))
+    assert result.exit_code == 0
+    assert "not usable: 1, with 1 documents lost whole" in result.stdout
+
+
+def test_split_keeps_the_notes_of_a_patient_together(tmp_path: Path) -> None:
+    folder = tmp_path / "c"
+    folder.mkdir()
+    rows = [f"{id},{id // 4},{id},Nursing,{TEXT.strip()}" for id in range(40)]
+    header = "ROW_ID,SUBJECT_ID,HADM_ID,CATEGORY,TEXT"
+    (folder / "NOTEEVENTS.csv").write_text("\n".join([header, *rows]) + "\n", encoding="utf-8")
+    for id in range(40):
+        (folder / f"{id}.ann").write_text(BRAT, encoding="utf-8")
+    out = tmp_path / "p.json"
+    result = data("split", str(folder), "--out", str(out))
+    assert "10 groups that stay together" in result.stdout
+    parts = json.loads(out.read_text(encoding="utf-8"))
+    subjects = [{int(name) // 4 for name in parts[part]} for part in ("train", "dev", "test")]
+    assert sum(map(len, subjects)) == 10
+    assert all(subjects)

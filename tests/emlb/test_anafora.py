@@ -760,3 +760,21 @@ def test_e3c(corpora: Path, tmp_path: Path) -> None:
     assert [document for document, _ in scan_anafora(tmp_path)] == documents
     assert read_with_anaforatools(tmp_path) == as_anaforatools(documents)
     assert read_with_anaforatools(folder) == as_anaforatools(documents)
+
+
+def test_endings_in_capitals_are_endings(tmp_path: Path) -> None:
+    put(tmp_path / "note", data(entity(1, "0,4")), file="Temporal-Relation.gold.completed.XML")
+    assert len(find_anafora(tmp_path)) == 1
+    ((document, report),) = scan_anafora(tmp_path)
+    assert document is not None
+    assert (len(document.entities), report.problems) == (1, ())
+
+
+def test_texts_elsewhere_in_folders_of_their_own(tmp_path: Path) -> None:
+    put(tmp_path / "xml" / "train" / "note", data(entity(1, "0,4")), text=None)
+    for place in ("train/note", "note"):
+        path = tmp_path / place.replace("/", "-") / place / "note"
+        path.parent.mkdir(parents=True)
+        path.write_text(TEXT, encoding="utf-8")
+        found = scan_anafora(tmp_path / "xml", texts=tmp_path / place.replace("/", "-"))
+        assert [document.note.text for document, _ in found if document] == [TEXT]

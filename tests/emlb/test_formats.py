@@ -308,3 +308,75 @@ def test_every_format_has_a_reader() -> None:
     from emlb.data.formats import _READERS
 
     assert set(_READERS) == set(FORMATS)
+
+
+def test_a_few_foreign_types_leave_n2c2_what_it_is(tmp_path: Path) -> None:
+    folder = brat(tmp_path, *map(str, range(20)))
+    (folder / "3.ann").write_text("T1\tRash 0 4\tRash\n", encoding="utf-8")
+    assert detect(folder).format == "n2c2"
+    reports = [report for _, report in scan(folder)]
+    assert [p.reason for r in reports for p in r.problems] == [reasons.UNKNOWN_TYPE]
+
+
+def test_a_link_to_nowhere_is_a_problem(tmp_path: Path) -> None:
+    folder = brat(tmp_path, "1", "2")
+    (folder / "1.ann").unlink()
+    (folder / "1.ann").symlink_to(tmp_path / "nowhere")
+    found = inspect(folder)
+    assert (found.documents, [p.reason for p in found.problems]) == (1, [reasons.UNREADABLE])
+
+
+def test_annotations_of_mimic_apart_from_the_table(tmp_path: Path) -> None:
+    folder = brat(tmp_path / "a", "7", "8")
+    for text in folder.glob("*.txt"):
+        text.unlink()
+    (tmp_path / "m").mkdir()
+    table = noteevents(tmp_path / "m" / "NOTEEVENTS.csv", ("7", TEXT))
+    noteevents(tmp_path / "m" / "MORE.csv", ("8", TEXT))
+    assert "--texts" in render(inspect(folder), title="a")
+    for texts, names in ((table, ["7"]), (tmp_path / "m", ["8", "7"])):
+        assert detect(folder, texts=texts).format == "mimic"
+        assert [d.note.name for d in read(folder, texts=texts)] == names
+        assert [d.note.name for d in read(folder, texts=texts, format="mimic")] == names
+    with pytest.raises(DataError, match="no table of notes beside the annotations"):
+        read(folder, format="mimic")
+
+
+@pytest.mark.parametrize("format", ["noteevents", "documents", "mixture"])
+def test_a_format_that_is_not_there(tmp_path: Path, format: str) -> None:
+    with pytest.raises(DataError, match="nothing there is"):
+        read(brat(tmp_path, "1"), format=format)
+
+
+def test_a_table_zipped_and_unzipped_is_one(tmp_path: Path) -> None:
+    table = noteevents(tmp_path / "NOTEEVENTS.csv", ("7", TEXT))
+    (tmp_path / "NOTEEVENTS.csv.gz").write_bytes(gzip.compress(table.read_bytes()))
+    assert [d.note.name for d in read(tmp_path)] == ["7"]
+
+
+def test_documents_without_their_texts_are_not_converted(tmp_path: Path) -> None:
+    mention = {"id": "T1", "type": "Rash", "start": 0, "end": 4, "text": "Rash"}
+    lines: list[dict[str, object]] = [
+        {"note": "in/1.txt", "entities": [mention], "relations": []},
+        {"note": "in/2.txt", "entities": [], "relations": []},
+    ]
+    path = tmp_path / "d.jsonl"
+    path.write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
+    done = convert(path, tmp_path / "x", to="brat")
+    assert (done.documents, done.lost) == (1, 1)
+    assert [p.reason for p in done.problems] == [reasons.NO_TEXT]
+    with pytest.raises(DataError, match="without their text"):
+        convert(path, tmp_path / "y.jsonl", to="jsonl", strict=True)
+    assert not (tmp_path / "y.jsonl").exists()
+    texts = brat(tmp_path / "elsewhere", "1", "2")
+    assert convert(path, tmp_path / "z", to="brat", texts=texts).documents == 2
+    assert (tmp_path / "z" / "in" / "1.ann").read_text(encoding="utf-8").startswith("T1\tRash 0 4")
+
+
+def test_two_documents_never_become_one_file(tmp_path: Path) -> None:
+    line = {"text": "", "entities": [], "relations": []}
+    path = tmp_path / "d.jsonl"
+    lines = (json.dumps({"note": name, **line}) for name in ("1", "1.txt"))
+    path.write_text("\n".join(lines), encoding="utf-8")
+    with pytest.raises(DataError, match="two documents would be this file"):
+        convert(path, tmp_path / "x", to="brat")

@@ -47,7 +47,7 @@ def table(folder: Path, *rows: str, header: str = HEADER) -> Path:
 def scan(noteevents: Path, ann_folder: Path) -> tuple[list[Document], Report, list[str]]:
     """The documents, all reports as one, and the order of what came: a name or a reason."""
     documents, reports, order = [], [], []
-    for document, report in scan_mimic(noteevents, ann_folder):
+    for document, report in scan_mimic([noteevents], ann_folder):
         reports.append(report)
         assert not any(MARKER in str(problem) for problem in report.problems)
         if document is not None:
@@ -159,17 +159,17 @@ def test_what_is_not_there_is_an_error(tmp_path: Path, ann_folder: Path) -> None
     path = table(tmp_path, row(3))
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match=r"no annotations found; expected files named ROW_ID\.ann"):
-        next(scan_mimic(path, tmp_path / "empty"))
+        next(scan_mimic([path], tmp_path / "empty"))
     for other in (tmp_path / "gone.csv", ann_folder / "3.ann"):
         with pytest.raises(DataError, match="not a table of notes; expected NOTEEVENTS"):
-            next(scan_mimic(other, ann_folder))
+            next(scan_mimic([other], ann_folder))
 
 
 def test_memory_does_not_grow_with_the_table(tmp_path: Path, ann_folder: Path) -> None:
     path = table(tmp_path, *(row(number, "a line\n" * 150) for number in range(1000)))
     tracemalloc.start()
     try:
-        assert sum(document is not None for document, _ in scan_mimic(path, ann_folder)) == 2
+        assert sum(document is not None for document, _ in scan_mimic([path], ann_folder)) == 2
         assert tracemalloc.get_traced_memory()[1] < 300_000
     finally:
         tracemalloc.stop()

@@ -658,3 +658,9 @@ def test_sample_round_trip(corpora: Path, tmp_path: Path, year: int) -> None:
         original = (folder / part / str(year) / f"{name}.pipe").read_text(encoding="utf-8")
         written = (tmp_path / str(year) / f"{two.note.name}.pipe").read_text(encoding="utf-8")
         assert written == original.replace(f"{name}.txt", f"{two.note.name}.txt")
+
+
+def test_a_link_to_nowhere_is_no_file_of_a_release(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "b.pipe").symlink_to(tmp_path / "nowhere")
+    assert find_share(tmp_path) == ()

@@ -144,6 +144,10 @@ def test_folds_that_cannot_be_read(tmp_path: Path, content: str | None, message:
         ("trains/x", ""),
         ("train", ""),
         ("silver/test/x", "test"),
+        ("2014ShAReCLEFeHealthTasks2_training_10Jan2014/corpus/a", "train"),
+        ("2014ShAReCLEFeHealthTasks2_test/a", "test"),
+        ("share/Task1TestSetCorpus100/a", "test"),
+        ("CLEF_train_and_test/x", ""),
     ],
 )
 def test_official_parts(name: str, part: str) -> None:

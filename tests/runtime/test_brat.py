@@ -419,3 +419,44 @@ def test_corpus_round_trip(corpora: Path, tmp_path: Path, corpus: str) -> None:
     if not (corpora / corpus).is_dir():
         pytest.skip(f"no corpus {corpus}")
     check_corpus(corpora / corpus, tmp_path / "out", None)
+
+
+def test_hidden_twins_and_capital_endings(tmp_path: Path) -> None:
+    for name in ("1.TXT", "2.txt", "._2.txt", "__MACOSX/._2.txt"):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("Rash", encoding="utf-8")
+    (tmp_path / "1.ANN").write_text("T1\tRash 0 4\tRash\n", encoding="utf-8")
+    (tmp_path / "2.ann").touch()
+    (tmp_path / "._2.ann").write_bytes(b"\x00\x05\xff")
+    assert [document.note.name for document, _ in read_brat_folder(tmp_path)] == ["1", "2"]
+    (tmp_path / "1.txt").write_text("Rash", encoding="utf-8")
+    reports = [report for document, report in scan_brat_folder(tmp_path) if document is None]
+    assert [p.reason for report in reports for p in report.problems] == [reasons.REPEATED_DOCUMENT]
+
+
+def test_a_link_to_nowhere_is_reported(tmp_path: Path) -> None:
+    (tmp_path / "1.txt").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "1.ann").touch()
+    ((document, report),) = scan_brat_folder(tmp_path)
+    assert document is None
+    assert report.problems[0].reason == reasons.UNREADABLE
+
+
+def test_texts_elsewhere(tmp_path: Path) -> None:
+    annotations, texts = tmp_path / "a", tmp_path / "t"
+    for name in ("test/1", "2", "3", "4"):
+        path = annotations / f"{name}.ann"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("T1\tRash 0 4\tRash\n", encoding="utf-8")
+    for name in ("test/1", "deep/2", "x/3", "y/3", "unannotated"):
+        path = texts / f"{name}.txt"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("Rash", encoding="utf-8")
+    found = list(scan_brat_folder(annotations, texts=texts))
+    assert [document.note.name for document, _ in found if document] == ["2", "test/1"]
+    lost = [p for document, report in found if document is None for p in report.problems]
+    assert [(Path(p.file).name, p.reason) for p in lost] == [
+        ("3.ann", reasons.NO_TEXT),
+        ("4.ann", reasons.NO_TEXT),
+    ]

@@ -63,9 +63,10 @@ def render_differences(
         cells = [["", "", "measure", "from", "to", "difference", "95 %"]]
         for row in (row for row in shared if row.section == section):
             name = _headline(row)
-            if (row.key, name) not in after:
+            interval = intervals.get((row.key, name))
+            if (row.key, name) not in after or interval is None:  # in none of the samples
                 continue
-            value, interval = after[row.key, name], intervals[row.key, name]
+            value = after[row.key, name]
             apart = interval.low > 0 or interval.high < 0
             cells.append(
                 [

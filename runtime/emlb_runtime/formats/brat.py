@@ -9,6 +9,7 @@ that is reported, never repaired.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from emlb_runtime.records import Document, Note
 
 from . import report as reasons
 from ._brat_parser import BratParser, surface_of
+from .folders import files_below
 from .report import Report, unusable, why_unreadable
 
 _ENTITY_ID = re.compile(r"T[0-9]{1,9}")
@@ -26,7 +28,8 @@ def read_brat_folder(folder: Path) -> Iterator[tuple[Document, Report]]:
     """Read every brat pair under a folder, sorted by name; end at the first broken one.
 
     Args:
-        folder: searched with its subfolders for ``.txt`` and ``.ann`` files.
+        folder: searched with its subfolders for ``.txt`` and ``.ann`` files; hidden ones do
+            not count.
 
     Yields:
         A document named by its path under the folder, without the ending and with
@@ -37,19 +40,26 @@ def read_brat_folder(folder: Path) -> Iterator[tuple[Document, Report]]:
             ``.ann`` is an unannotated note, not a note without mentions), or one is
             unreadable.
     """
-    stems, lonely = _find_pairs(folder)
+    pairs, lonely = find_brat_pairs(folder)
     if lonely:
         raise DataError(
             f"{folder}: {len(lonely)} files lack their partner, such as "
-            f"{', '.join(list(lonely)[:3])}; brat needs NAME.txt and NAME.ann side by side "
+            f"{', '.join(path.relative_to(folder).as_posix() for path in list(lonely)[:3])}; "
+            "brat needs NAME.txt and NAME.ann side by side "
             "(an empty .ann says that a note has no mentions)"
         )
-    for stem in stems:
-        yield read_brat(folder / f"{stem}.txt", name=stem)
+    for name, pair in pairs.items():
+        yield read_brat(pair[0], name=name, annotations=pair[1])
 
 
-def scan_brat_folder(folder: Path) -> Iterator[tuple[Document | None, Report]]:
+def scan_brat_folder(
+    folder: Path, *, texts: Path | None = None
+) -> Iterator[tuple[Document | None, Report]]:
     """Like read_brat_folder, but report a file that cannot be used and go on.
+
+    Args:
+        folder: likewise.
+        texts: see find_brat_pairs.
 
     Yields:
         Also None in place of a document, with a report that says why.
@@ -57,51 +67,91 @@ def scan_brat_folder(folder: Path) -> Iterator[tuple[Document | None, Report]]:
     Raises:
         DataError: if there is no ``.ann`` file.
     """
-    stems, lonely = _find_pairs(folder)
-    for name, reason in lonely.items():
-        yield None, unusable(folder / name, reason)
-    for stem in stems:
+    pairs, lonely = find_brat_pairs(folder, texts=texts)
+    for path, reason in lonely.items():
+        yield None, unusable(path, reason)
+    for name, pair in pairs.items():
         try:
-            yield read_brat(folder / f"{stem}.txt", name=stem)
+            yield read_brat(pair[0], name=name, annotations=pair[1])
         except DataError:
-            for name in (f"{stem}.txt", f"{stem}.ann"):
-                if broken := why_unreadable(folder / name):
-                    yield None, unusable(folder / name, broken)
+            for path in pair:
+                if broken := why_unreadable(path):
+                    yield None, unusable(path, broken)
                     break
             else:
                 raise
 
 
-def _find_pairs(folder: Path) -> tuple[list[str], dict[str, str]]:
-    """Names without ending of the pairs; files without a partner, with the reason."""
-    texts, annotations = (
-        {
-            path.relative_to(folder).as_posix().removesuffix(suffix)
-            for path in folder.rglob(f"*{suffix}")
-        }
-        for suffix in (".txt", ".ann")
-    )
+def find_brat_pairs(
+    folder: Path, *, texts: Path | None = None
+) -> tuple[dict[str, tuple[Path, Path]], dict[Path, str]]:
+    """The pairs of a folder by their names, and the files that make none, with the reason.
+
+    Args:
+        folder: searched with its subfolders.
+        texts: where the text lies that is not beside its annotations, as the same path
+            below that folder, or else in the one file of that name there.
+
+    Raises:
+        DataError: if there is no ``.ann`` file.
+    """
+    unread: list[Path] = []
+    lonely: dict[Path, str] = {}
+    notes = _by_name(folder, ".txt", lonely, unread)
+    annotations = _by_name(folder, ".ann", lonely, [])
+    lonely |= dict.fromkeys(unread, reasons.UNREADABLE)
     if not annotations:
         raise DataError(
             f"{folder}: no brat files found; expected NAME.txt and NAME.ann side by side "
             "in this folder or below it"
         )
-    lonely = {f"{stem}.ann": reasons.NO_TEXT for stem in sorted(annotations - texts)}
-    lonely |= {f"{stem}.txt": reasons.NO_ANNOTATIONS for stem in sorted(texts - annotations)}
-    return sorted(texts & annotations), lonely
+    pairs = {}
+    elsewhere = _texts_elsewhere(texts) if texts is not None else {}
+    for name, path in sorted(annotations.items()):
+        text = notes.get(name) or elsewhere.get(name) or elsewhere.get(f"/{path.stem}")
+        if text is None:
+            lonely[path] = reasons.NO_TEXT
+        else:
+            pairs[name] = text, path
+    for name, path in sorted(notes.items()):
+        if name not in annotations:
+            lonely[path] = reasons.NO_ANNOTATIONS
+    return pairs, lonely
 
 
-def read_brat(text_path: Path, *, name: str | None = None) -> tuple[Document, Report]:
-    """Read one note and the ``.ann`` file beside it.
+def _by_name(
+    folder: Path, ending: str, lonely: dict[Path, str], unread: list[Path]
+) -> dict[str, Path]:
+    """Files by their paths under the folder, without the ending."""
+    found: dict[str, Path] = {}
+    for path in files_below(folder, ending, unread=unread):
+        name = path.relative_to(folder).as_posix()[: -len(ending)]
+        if found.setdefault(name, path) is not path:  # NAME.TXT beside NAME.txt
+            lonely[path] = reasons.REPEATED_DOCUMENT
+    return found
+
+
+def _texts_elsewhere(texts: Path) -> dict[str, Path]:
+    """The notes below a folder by their paths, and by ``/NAME`` where only one has that name."""
+    by_name = _by_name(texts, ".txt", {}, [])
+    stems = Counter(path.stem for path in by_name.values())
+    return by_name | {f"/{p.stem}": p for p in by_name.values() if stems[p.stem] == 1}
+
+
+def read_brat(
+    text_path: Path, *, name: str | None = None, annotations: Path | None = None
+) -> tuple[Document, Report]:
+    """Read one note and its ``.ann`` file.
 
     Args:
         text_path: the ``.txt`` file.
         name: the note's name; the file's name without its ending if None.
+        annotations: the ``.ann`` file; the one beside the text if None.
 
     Raises:
         DataError: if either file is missing, unreadable or not UTF-8.
     """
-    annotation_path = text_path.with_suffix(".ann")
+    annotation_path = annotations or text_path.with_suffix(".ann")
     return parse_brat(
         _read_text(text_path),
         _read_text(annotation_path),

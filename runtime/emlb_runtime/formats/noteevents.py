@@ -175,6 +175,29 @@ def scan_noteevents(
         yield BrokenRow(1, 0, reasons.UNREADABLE)
 
 
+def read_subjects(path: Path, ids: Collection[str], *, encoding: str = "utf-8") -> dict[str, str]:
+    """The SUBJECT_ID of the rows with these ids; empty of what cannot be read.
+
+    Args:
+        path: the table, plain or gzipped.
+        ids: ROW_IDs (note_ids in MIMIC-IV).
+        encoding: of the table.
+    """
+    found: dict[str, str] = {}
+    try:
+        with _open_text(path, encoding) as stream:
+            columns = _find_columns(stream.readline(_HEADER_LIMIT))
+            if columns is None:
+                return {}
+            rows = read_rows(stream, columns=columns.count, row_start=columns.row_start, line=2)
+            for row in rows:
+                if isinstance(row, Row) and (id := _plain_id(row.fields[columns.id])) in ids:
+                    found.setdefault(id, _plain_id(row.fields[columns.subject]))
+    except READ_ERRORS:
+        return found
+    return found
+
+
 class _NoteReader:
     """Makes notes of the rows of one table."""
 
