@@ -46,6 +46,12 @@ def command(
     gold_mentions: Annotated[
         bool, typer.Option("--gold-mentions", help="Score relations on annotated mentions too.")
     ] = False,
+    calibration: Annotated[
+        bool,
+        typer.Option(
+            "--calibration", help="Say how far scores are probabilities: ECE, and bins of scores."
+        ),
+    ] = False,
     json_path: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", help="Write the scores as JSON too.")
     ] = None,
@@ -110,5 +116,6 @@ def command(
             format=format,
             texts=texts,
             judging=Judging(protocol, samples, compare),
+            calibrated=calibration,
         )
         typer.echo(report.table())

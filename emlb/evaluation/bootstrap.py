@@ -11,14 +11,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .protocols.base import Key, Row, ScoringProtocol, Tally
+from .protocols.base import Key, Row, Tally
 
 Measure = tuple[Key, str]
 """A row and one of its values."""
+
+
+class Rows(Protocol):
+    """What makes measures of summed tallies, as every scoring protocol does."""
+
+    def rows(self, total: Tally) -> list[Row]:
+        """The measures; keys that no document has are absent from the total."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +43,7 @@ class Interval:
 
 
 def intervals(
-    protocol: ScoringProtocol,
+    protocol: Rows,
     tallies: Sequence[Tally],
     *,
     samples: int = 1000,
@@ -57,7 +65,7 @@ def intervals(
 
 
 def differences(
-    protocol: ScoringProtocol,
+    protocol: Rows,
     tallies: Sequence[Tally],
     others: Sequence[Tally],
     *,

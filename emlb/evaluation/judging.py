@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -84,13 +84,13 @@ def judge(
 def _tallies(predictor: Predictor, corpus: GoldCorpus, protocol: ScoringProtocol) -> list[Tally]:
     predicted = predictor.predict(corpus)
     if corpus.is_stated and not predictor.of_files:
-        predicted = [_restrict(document, corpus.types) for document in predicted]
+        predicted = [restrict(document, corpus.types) for document in predicted]
     return [
         protocol.tally(gold, found) for gold, found in zip(corpus.documents, predicted, strict=True)
     ]
 
 
-def _restrict(document: Document, types: frozenset[str]) -> Document:
+def restrict(document: Document, types: Collection[str]) -> Document:
     """The document without what the corpus says nothing about."""
     entities = tuple(entity for entity in document.entities if entity.type in types)
     held = {entity.id for entity in entities}

@@ -10,11 +10,13 @@ from typing import Any
 
 from emlb_runtime.errors import ConfigError, DataError
 
+from . import calibration
+from .calibration import Calibration, measure_calibration
 from .counts import Scores
 from .deployed import ScoredCorpus, score_corpus
-from .gold import GoldCorpus, read_gold
+from .gold import read_gold
 from .judging import Judged, Judging, judge
-from .predictions import Predictor, load_predictor
+from .predictions import load_predictor
 from .protocols import ScoringProtocol, find_protocol
 from .protocols import table as protocol_table
 from .table import render, to_json
@@ -33,6 +35,9 @@ class Report:
         protocol: the protocol, if one was asked for.
         judged: per corpus, its measures.
         compared: the other system's name.
+        not_read: per system, what could not be used of its predictions, by reason.
+        calibrations: per corpus and kind of item, how far scores are probabilities; empty if
+            that was not asked for.
     """
 
     model: str
@@ -43,6 +48,8 @@ class Report:
     protocol: ScoringProtocol | None = None
     judged: Mapping[str, Judged] = field(default_factory=dict)
     compared: str = ""
+    not_read: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    calibrations: Mapping[str, Mapping[str, Calibration]] = field(default_factory=dict)
 
     def table(self) -> str:
         """The scores as text, a section per corpus."""
@@ -50,10 +57,22 @@ class Report:
         for corpus in self.documents:
             if self.protocol is None:
                 parts.append(render(self.scores[corpus], title=f"{corpus} ({self.runs_on})"))
+                if corpus in self.calibrations:
+                    parts.append(self._calibration_table(corpus))
             else:
                 parts += self._judged_tables(corpus, self.judged[corpus], self.protocol)
             parts += [f"not used: {n} × {why}" for why, n in self.problems[corpus].items()]
+        for name, problems in self.not_read.items():
+            parts += [f"not used of {name}: {n} × {why}" for why, n in problems.items()]
         return "\n\n".join(parts)
+
+    def calibration_table(self) -> str:
+        """The reliability of scores as text, a section per corpus; empty if not measured."""
+        return "\n\n".join(self._calibration_table(corpus) for corpus in self.calibrations)
+
+    def _calibration_table(self, corpus: str) -> str:
+        measured = self.calibrations[corpus]
+        return calibration.render(measured, title=f"{corpus}: calibration of scores")
 
     def _judged_tables(self, corpus: str, judged: Judged, protocol: ScoringProtocol) -> list[str]:
         count = self.documents[corpus]
@@ -77,6 +96,8 @@ class Report:
             value["protocol"] = self.protocol.name
         if self.compared:
             value["compared"] = self.compared
+        if self.not_read:
+            value["predictions_not_used"] = {n: dict(p) for n, p in self.not_read.items()}
         value["corpora"] = {
             corpus: {**self._corpus_json(corpus), "not_used": dict(self.problems[corpus])}
             for corpus in self.documents
@@ -85,7 +106,11 @@ class Report:
 
     def _corpus_json(self, corpus: str) -> dict[str, Any]:
         if self.protocol is None:
-            return to_json(self.scores[corpus])
+            measured = self.calibrations.get(corpus)
+            return {
+                **to_json(self.scores[corpus]),
+                **({"calibration": calibration.to_json(measured)} if measured else {}),
+            }
         judged = self.judged[corpus]
         value: dict[str, Any] = {
             "documents": self.documents[corpus],
@@ -121,6 +146,7 @@ def evaluate(
     format: str = "auto",
     texts: Path | None = None,
     judging: Judging | None = None,
+    calibrated: bool = False,
 ) -> Report:
     """Score a model on annotated documents.
 
@@ -144,6 +170,7 @@ def evaluate(
         format: the data's, where it is not to be found out.
         texts: folder of the notes' texts, for formats that come without them.
         judging: protocol, intervals, comparison; None gives EMLB's own table.
+        calibrated: also measure how far scores are probabilities.
 
     Raises:
         ConfigError: if an option does not fit the model.
@@ -153,16 +180,29 @@ def evaluate(
     judging = judging or Judging()
     if judging.protocol and gold_mentions:
         raise ConfigError("relations on gold mentions are scored without a protocol only")
+    if judging.protocol and calibrated:
+        raise ConfigError("calibration is measured without a protocol only")
     protocol = find_protocol(judging.protocol) if judging.protocol else None
-    predictor = load_predictor(model, precision=precision, task=task)
-    other = load_predictor(judging.compare, task=task) if judging.compare else None
-    names = _split_names(split, part) if split else None
+    place = texts or data  # of the notes, for predictions without them
+    predictor = load_predictor(model, precision=precision, task=task, texts=place)
+    other = load_predictor(judging.compare, task=task, texts=place) if judging.compare else None
+    names = split_names(split, part) if split else None
     read = read_gold(data, corpora=corpora, names=names, limit=limit, format=format, texts=texts)
     scores: dict[str, Scores] = {}
     judged: dict[str, Judged] = {}
+    calibrations: dict[str, Mapping[str, Calibration]] = {}
     for corpus in read:
         if protocol is None:
-            scores[corpus.name] = _score(predictor, corpus, gold_mentions=gold_mentions)
+            found = predictor.predict(corpus)
+            on_gold = predictor.predict(corpus, gold_mentions=True) if gold_mentions else None
+            scores[corpus.name] = score_corpus(
+                ScoredCorpus(corpus.name, "", corpus.documents, corpus.types),
+                found,
+                predicted_on_gold=on_gold,
+            )
+            if calibrated:
+                measured = measure_calibration(corpus.documents, found, corpus.types)
+                calibrations[corpus.name] = measured
         else:
             judged[corpus.name] = judge(predictor, other, corpus, protocol, judging.samples)
     report = Report(
@@ -174,6 +214,8 @@ def evaluate(
         protocol,
         judged,
         other.name if other else "",
+        {p.name: p.problems for p in (predictor, other) if p is not None and p.problems},
+        calibrations,
     )
     if json_path:
         text = json.dumps(report.to_json(), indent=1, ensure_ascii=False)
@@ -181,15 +223,12 @@ def evaluate(
     return report
 
 
-def _score(predictor: Predictor, corpus: GoldCorpus, *, gold_mentions: bool) -> Scores:
-    return score_corpus(
-        ScoredCorpus(corpus.name, "", corpus.documents, corpus.types),
-        predictor.predict(corpus),
-        predicted_on_gold=predictor.predict(corpus, gold_mentions=True) if gold_mentions else None,
-    )
+def split_names(path: Path, part: str) -> set[str]:
+    """The documents of one part of a split.
 
-
-def _split_names(path: Path, part: str) -> set[str]:
+    Raises:
+        DataError: if there is no such file or part.
+    """
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
         parts = [values] if part in values else [values[name] for name in values]

@@ -26,13 +26,19 @@ class Checks:
     quantized: Agreement | None
 
 
-def render_card(config: BundleConfig, checks: Checks, tables: Mapping[str, str]) -> str:
+def render_card(
+    config: BundleConfig,
+    checks: Checks,
+    tables: Mapping[str, str],
+    reliability: Mapping[str, str],
+) -> str:
     """The card as Markdown.
 
     Args:
         config: of the bundle.
         checks: verification figures.
         tables: per precision, a table of scores on annotated data, plain text.
+        reliability: likewise, how often predictions of a score are right there.
     """
     provenance = config.provenance
     parts = [
@@ -46,6 +52,7 @@ def render_card(config: BundleConfig, checks: Checks, tables: Mapping[str, str])
         _provenance(provenance),
         "## Scores",
         *_scores(config.scores, tables),
+        *_calibration(reliability),
         "## Verification at export",
         _checks(checks),
         "## Limits",
@@ -102,8 +109,24 @@ def _scores(scores: Mapping[str, Any], tables: Mapping[str, str]) -> list[str]:
             if name != "score"
         ]
         parts.append("\n".join(lines))
-    parts += [f"{precision}:\n\n```\n{table}\n```" for precision, table in tables.items()]
+    parts += _listings(tables)
     return parts or ["None were measured when this bundle was written."]
+
+
+def _calibration(reliability: Mapping[str, str]) -> list[str]:
+    if not reliability:
+        return []
+    return [
+        "## Calibration",
+        "How often a prediction of a given score is strictly right, on the same data; ECE is the "
+        "expected calibration error (percent). A relation is right only if both its mentions "
+        "are, while its score takes them as given.",
+        *_listings(reliability),
+    ]
+
+
+def _listings(texts: Mapping[str, str]) -> list[str]:
+    return [f"{precision}:\n\n```\n{text}\n```" for precision, text in texts.items()]
 
 
 def _checks(checks: Checks) -> str:

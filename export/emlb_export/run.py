@@ -111,11 +111,12 @@ def export(
                 f"int8 against fp32 on {len(read)} notes: F1 {agreement.entity_f1:.4f} of "
                 f"entities, {agreement.relation_f1:.4f} of relations"
             )
-        tables = _tables(scratch, config, eval_data)
+        tables, reliability = _tables(scratch, config, eval_data)
         if int8_only:
             (scratch / FP32_NAME).unlink()
             config = replace(config, encoders={"int8": INT8_NAME})
-        (scratch / CARD_NAME).write_text(render_card(config, checks, tables), encoding="utf-8")
+        card = render_card(config, checks, tables, reliability)
+        (scratch / CARD_NAME).write_text(card, encoding="utf-8")
         _write_config(scratch, _seal(scratch, config))
         Bundle.load(scratch).verify()
         _put_in_place(scratch, target)
@@ -281,15 +282,22 @@ def _verify(trained: TrainedModel, bundle: Bundle, notes: Sequence[Note], say: S
     return Checks(tensors, decoded, None)
 
 
-def _tables(folder: Path, config: BundleConfig, data: Path | None) -> dict[str, str]:
+def _tables(
+    folder: Path, config: BundleConfig, data: Path | None
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Per precision, the table of scores and that of their reliability."""
     if data is None:
-        return {}
+        return {}, {}
     _write_config(folder, config)
     corpora = [str(corpus["name"]) for corpus in config.provenance.get("corpora", ())]
-    return {
-        precision: evaluate(folder, data, corpora=corpora, precision=precision).table()
+    reports = {
+        precision: evaluate(folder, data, corpora=corpora, precision=precision, calibrated=True)
         for precision in config.encoders
     }
+    return (
+        {name: replace(report, calibrations={}).table() for name, report in reports.items()},
+        {name: report.calibration_table() for name, report in reports.items()},
+    )
 
 
 def _put_in_place(scratch: Path, target: Path) -> None:

@@ -117,3 +117,56 @@ def test_parts_of_a_split(
     path.write_text(json.dumps({"train": names[3:], "dev": names[1:3], "test": names[:1]}))
     (count,) = evaluate(tiny_data, tiny_data, split=path, part="dev").documents.values()
     assert count == 2
+
+
+def test_predictions_need_no_texts_of_their_own(tiny_data: Path, tmp_path: Path) -> None:
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    for file in tiny_data.glob("*.ann"):
+        (mine / file.name).write_bytes(file.read_bytes())
+    (scores,) = evaluate(mine, tiny_data).scores.values()
+    assert scores.entities.strict.micro.f1 == 1.0
+
+
+@pytest.mark.parametrize("to", ["anafora", "share"])
+def test_nor_do_those_of_other_formats(to: str, tiny_data: Path, tmp_path: Path) -> None:
+    gold, mine = tmp_path / "gold", tmp_path / "mine"
+    convert(tiny_data, gold, to=to)
+    for file in gold.rglob("*"):
+        if file.suffix in (".xml", ".pipe"):
+            path = mine / file.relative_to(gold)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(file.read_bytes())
+    report = evaluate(mine, gold)
+    assert report.not_read == {}
+    assert sum(report.documents.values()) == len(list(tiny_data.glob("*.ann")))
+
+
+def test_what_is_lost_of_predictions_is_told(tiny_data: Path, tmp_path: Path) -> None:
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    for file in tiny_data.iterdir():
+        (mine / file.name).write_bytes(file.read_bytes())
+    broken = next(mine.glob("*.ann"))
+    broken.write_bytes(broken.read_bytes() + b"T99\tDrug 1 99999\tZebedee\n")
+    report = evaluate(mine, tiny_data, json_path=tmp_path / "o.json")
+    assert "not used of mine: 1 × span goes past the end of the text" in report.table()
+    assert "Zebedee" not in report.table()
+    value = json.loads((tmp_path / "o.json").read_text(encoding="utf-8"))
+    assert value["predictions_not_used"] == {"mine": {"span goes past the end of the text": 1}}
+
+
+def test_a_document_twice_in_a_mixture_is_told(tmp_path: Path) -> None:
+    line = {"corpus": "c", "doc": "1", "text": "Rash", "entities": [["Rash", [[0, 4]]]]}
+    text = json.dumps({**line, "relations": []})
+    path = tmp_path / "m.jsonl"
+    path.write_text(f"{text}\n{text}\n", encoding="utf-8")
+    report = evaluate(path, path)
+    assert report.documents == {"c": 1}
+    assert "not used: 1 × document was read before under this name" in report.table()
+
+
+def test_few_samples_may_miss_a_row(tiny_data: Path, worse: Path) -> None:
+    for name in sorted(PROTOCOLS):
+        report = evaluate(worse, tiny_data, judging=Judging(name, samples=1, compare=tiny_data))
+        assert find_protocol(name).title in report.table()

@@ -31,6 +31,18 @@ def test_a_bundle_holds_what_its_configuration_names(tiny_bundle: Path) -> None:
         assert line in card
 
 
+def test_the_card_says_how_far_scores_are_probabilities(
+    tiny_run: TinyRun, tiny_bundle: Path, tiny_data: Path, tmp_path: Path
+) -> None:
+    out = export(tiny_run.folder, out=tmp_path / "measured", eval_data=tiny_data)
+    card = (out / "README.md").read_text(encoding="utf-8")
+    report = evaluate(out, tiny_data, calibrated=True)
+    scores, _, calibration = card.partition("## Scores")[2].partition("## Calibration")
+    assert report.calibration_table() in calibration
+    assert "ECE" not in scores and "strict" in scores
+    assert "## Calibration" not in (tiny_bundle / "README.md").read_text(encoding="utf-8")
+
+
 def test_torch_and_onnx_agree(tiny_run: TinyRun, tiny_bundle: Path) -> None:
     trained = TrainedModel.load(tiny_run.model)
     bundle = Bundle.load(tiny_bundle)
