@@ -6,7 +6,18 @@ from typing import Annotated
 
 import typer
 
-from emlb_cli import data, distill, evaluate, export, info, train
+from emlb_cli import (
+    ablate,
+    data,
+    distill,
+    evaluate,
+    explain,
+    export,
+    info,
+    pretrain,
+    stability,
+    train,
+)
 from emlb_cli.common import print_version
 
 PROGRAM = "emlb"
@@ -17,10 +28,14 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
+app.command("pretrain", no_args_is_help=True)(pretrain.command)
 app.command("train", no_args_is_help=True)(train.command)
 app.command("distill", no_args_is_help=True)(distill.command)
+app.command("ablate", no_args_is_help=True)(ablate.command)
 app.command("evaluate", no_args_is_help=True)(evaluate.command)
+app.command("stability", no_args_is_help=True)(stability.command)
 app.command("export")(export.command)
+app.command("explain", no_args_is_help=True)(explain.command)
 app.command("info")(info.command)
 app.add_typer(data.app, name="data", help="Look into corpora, divide them, change their format.")
 

@@ -15,6 +15,9 @@ from emlb_runtime.windows import WindowConfig
 
 from .settings import build, load_toml
 
+Learned = Literal["both", "entities", "relations"]
+"""What a model learns."""
+
 
 @dataclass(frozen=True)
 class TaskConfig:
@@ -95,7 +98,9 @@ class CorpusConfig:
         task: which task it trains; may be left out if there is one.
         format: ``auto`` finds out; or one of those that ``emlb data inspect`` names.
         train: file or folder below the data folder.
-        dev: likewise; empty if ``split`` divides ``train``.
+        texts: folder or table of the notes' texts below the data folder, where they do not
+            lie with the annotations.
+        dev: as ``train``; empty if ``split`` divides ``train``.
         split: how to divide ``train``.
         full: types that it annotates in full; with ``part`` empty too: all of the task's.
         part: types that it annotates in part.
@@ -111,6 +116,7 @@ class CorpusConfig:
     select: str = ""
     task: str = ""
     format: str = "auto"
+    texts: str = ""
     dev: str = ""
     split: SplitConfig | None = None
     full: tuple[str, ...] = ()
@@ -172,8 +178,9 @@ class TrainingConfig:
         weight_decay: of matrices; biases, norms, embeddings and the CRF have none.
         max_grad_norm: gradients are clipped to it.
         precision: ``bf16``, ``fp16`` (GPU only) or ``fp32`` arithmetic in the encoder.
-        entity_weight: w_ner of equation (11).
-        relation_weight: w_re of equation (11).
+        entity_weight: w_ner of equation (11); 0 learns relations alone, between annotated
+            mentions.
+        relation_weight: w_re of equation (11); 0 learns entities alone.
         partial_negatives: weight of unrelated pairs under relations annotated in part.
         predicted_from: share of updates after which relations are also trained on the
             mentions that the entity head predicts; above 1 never.
@@ -209,6 +216,21 @@ class TrainingConfig:
     patience: int = 0
     evaluations_per_epoch: int = 1
     tensorboard: bool = False
+
+    def __post_init__(self) -> None:
+        weights = self.entity_weight, self.relation_weight
+        if min(weights) < 0 or not any(weights):
+            raise ConfigError(
+                "training.entity_weight and training.relation_weight are "
+                f"{weights[0]:g} and {weights[1]:g}; neither may be below 0, nor both be 0"
+            )
+
+    @property
+    def learned(self) -> Learned:
+        """Which of the two losses have a weight."""
+        if not self.relation_weight:
+            return "entities"
+        return "both" if self.entity_weight else "relations"
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,10 @@ from emlb.evaluation.deployed import (
 )
 from emlb.model.model import EmlbModel
 from emlb.model.pretrained import LoadedTokenizer, make_pipeline
+from emlb_runtime.records import Document
 from emlb_runtime.schema import Task
+
+from .config import Learned
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,7 @@ def score_development(
     tasks: Sequence[Task],
     scored: Sequence[ScoredCorpus],
     *,
+    learned: Learned = "both",
     autocast: bool = False,
 ) -> Development:
     """Extract the development documents once, choose thresholds, score.
@@ -52,33 +56,51 @@ def score_development(
         tokenizer: its tokenizer.
         tasks: its tasks.
         scored: the corpora's development documents.
+        learned: of a model that learns one of the two, only that is scored: the entities,
+            or the relations between the annotated mentions.
         autocast: encode in bfloat16.
     """
-    floor = [replace(task, thresholds=dict.fromkeys(task.relation_types, FLOOR)) for task in tasks]
-    pipeline = make_pipeline(model, tokenizer, tasks=floor, batch=16, autocast=autocast)
-    found = [extract(pipeline, corpus) for corpus in scored]
+    if learned == "entities":
+        shown = [replace(task, signatures=()) for task in tasks]  # no pairs to score
+    else:
+        shown = [replace(t, thresholds=dict.fromkeys(t.relation_types, FLOOR)) for t in tasks]
+    pipeline = make_pipeline(model, tokenizer, tasks=shown, batch=16, autocast=autocast)
+    on_gold = learned == "relations"
+    found = [extract(pipeline, corpus, gold_mentions=on_gold) for corpus in scored]
     thresholds: dict[str, dict[str, float]] = {}
-    for task in tasks:
+    for task in tasks if learned != "entities" else ():
         mine = [i for i, corpus in enumerate(scored) if corpus.task == task.name]
         thresholds[task.name] = choose_thresholds(
             [scored[i] for i in mine], [found[i] for i in mine]
         )
     metrics: dict[str, float] = {}
-    parts = []
+    parts: list[float] = []
     for corpus, documents in zip(scored, found, strict=True):
-        kept = [apply_thresholds(document, thresholds[corpus.task]) for document in documents]
-        scores = score_corpus(corpus, kept)
-        metrics |= _flat(corpus.name, scores)
-        f1 = [scores.entities.strict.micro.f1]
-        if any(document.relations for document in corpus.documents):
-            f1.append(scores.relations.strict.micro.f1)
-        parts.append(sum(f1) / len(f1))
-    metrics["score"] = sum(parts) / len(parts)
+        chosen = thresholds.get(corpus.task, {})
+        scores = score_corpus(corpus, [apply_thresholds(d, chosen) for d in documents])
+        metrics |= _flat(corpus.name, scores, learned)
+        parts += _part(corpus.documents, scores, learned)
+    metrics["score"] = sum(parts) / (len(parts) or 1)
     return Development(metrics, thresholds)
 
 
-def _flat(name: str, scores: Scores) -> dict[str, float]:
+def _part(documents: Sequence[Document], scores: Scores, learned: Learned) -> list[float]:
+    """What a corpus adds to the mean; nothing if it has nothing of what is learned."""
+    f1 = [] if learned == "relations" else [scores.entities.strict.micro.f1]
+    if learned != "entities" and any(document.relations for document in documents):
+        f1.append(scores.relations.strict.micro.f1)
+    return [sum(f1) / len(f1)] if f1 else []
+
+
+def _flat(name: str, scores: Scores, learned: Learned) -> dict[str, float]:
     entities, relations = scores.entities.strict.micro, scores.relations.strict.micro
+    if learned == "entities":
+        return {f"{name}_entities": entities.f1}
+    if learned == "relations":
+        return {
+            f"{name}_relations_on_gold": relations.f1,
+            f"{name}_relation_recall_on_gold": relations.recall,
+        }
     return {
         f"{name}_entities": entities.f1,
         f"{name}_relations": relations.f1,

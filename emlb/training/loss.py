@@ -17,6 +17,7 @@ from emlb_runtime.labels import WordSpan
 from emlb_runtime.pipeline import Special, pad_windows
 
 from .candidates import build_pairs
+from .config import Learned
 
 SCALE = 1 / 32
 """Brings the summed losses of a window to the order of one."""
@@ -71,12 +72,16 @@ class JointLoss:
         model: the network.
         max_pairs: see ``TrainingConfig``.
         seed: of the draw of unrelated pairs.
+        learned: which losses to compute; the other one is zero.
     """
 
-    def __init__(self, model: EmlbModel, *, max_pairs: int, seed: int) -> None:
+    def __init__(
+        self, model: EmlbModel, *, max_pairs: int, seed: int, learned: Learned = "both"
+    ) -> None:
         self._model = model
         self._max_pairs = max_pairs
         self._rng = np.random.default_rng(seed)
+        self._learned = learned
 
     def __call__(
         self,
@@ -92,7 +97,7 @@ class JointLoss:
             output: of the model on the batch.
             attention_mask: (B, T).
             examples: the windows, one per row.
-            predict: also train relations on the entity head's own mentions.
+            predict: also train relations on the entity head's own mentions, if it learns.
         """
         rows_of: dict[str, list[int]] = {}
         for row, example in enumerate(examples):
@@ -100,11 +105,16 @@ class JointLoss:
         # Every parameter takes part in every step: distributed training waits for all of them.
         idle = [parameter.sum() * 0.0 for parameter in self._model.heads.parameters()]
         entity, relation = torch.stack(idle).sum(), output.hidden.new_zeros(())
+        if self._learned == "relations":  # a batch without pairs would leave the encoder out
+            entity, predict = entity + output.hidden.sum() * 0.0, False
         for task, rows in rows_of.items():
             chosen = [examples[row] for row in rows]
             index = torch.tensor(rows, device=output.hidden.device)
             emissions, word_mask = _word_emissions(output.emissions[task][index], chosen)
-            entity = entity + self._entity_loss(task, emissions, word_mask, chosen)
+            if self._learned != "relations":
+                entity = entity + self._entity_loss(task, emissions, word_mask, chosen)
+            if self._learned == "entities":
+                continue
             predicted = self._predict(task, emissions, chosen) if predict else None
             relation = relation + self._relation_loss(
                 task, output.hidden[index], attention_mask[index], chosen, predicted

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from transformers import EarlyStoppingCallback, set_seed
-from transformers.trainer_utils import get_last_checkpoint
+from transformers.trainer import TRAINER_STATE_NAME
 
 from emlb.data.corpora import Corpus, derive_task, load_corpus
 from emlb.data.coverage import Coverage
@@ -89,9 +89,13 @@ def train(
         for corpus, (source, _) in zip(prepared.scored, prepared.corpora, strict=True)
     ]
 
+    learned = config.training.learned
+
     def score(current: EmlbModel) -> dict[str, float]:
         quick = config.training.precision == "bf16"
-        scores = score_development(current, tokenizer, prepared.tasks, few, autocast=quick)
+        scores = score_development(
+            current, tokenizer, prepared.tasks, few, learned=learned, autocast=quick
+        )
         say(scores.line())
         return scores.metrics
 
@@ -110,7 +114,7 @@ def train(
     if checkpoint:
         say(f"going on from {checkpoint}")
     trainer.train(resume_from_checkpoint=checkpoint)
-    final = score_development(model, tokenizer, prepared.tasks, prepared.scored)
+    final = score_development(model, tokenizer, prepared.tasks, prepared.scored, learned=learned)
     say(final.line())
     model.config.tasks = [
         replace(task, thresholds=final.thresholds.get(task.name, {})).to_json()
@@ -149,8 +153,19 @@ def _claim(config: RunConfig, *, fresh: bool) -> str | None:
         )
     (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
     _write_json(kept, record)
-    checkpoint: str | None = get_last_checkpoint(str(folder / "checkpoints"))
-    return checkpoint
+    return _last_checkpoint(folder / "checkpoints")
+
+
+def _last_checkpoint(folder: Path) -> str | None:
+    """The last checkpoint that was written whole: its state is written last."""
+    found = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name[11:]), reverse=True)
+    for checkpoint in found:
+        try:
+            json.loads((checkpoint / TRAINER_STATE_NAME).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            continue
+        return str(checkpoint)
+    return None
 
 
 def prepare(

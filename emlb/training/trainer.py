@@ -15,6 +15,7 @@ from emlb_runtime.pipeline import Special
 
 from .config import RunConfig, TrainingConfig
 from .loss import JointLoss, collate
+from .precision import forget_precision
 from .sampling import DatasetSampler
 
 
@@ -46,7 +47,12 @@ class JointTrainer(Trainer):
         self._joint = model
         self._scorer = scorer
         self._examples = examples
-        self._loss = JointLoss(model, max_pairs=config.training.max_pairs, seed=config.seed)
+        self._loss = JointLoss(
+            model,
+            max_pairs=config.training.max_pairs,
+            seed=config.seed,
+            learned=config.training.learned,
+        )
         super().__init__(
             model=model,
             args=_arguments(config, checkpoints, n_examples=len(examples)),
@@ -124,6 +130,7 @@ def _arguments(config: RunConfig, checkpoints: str, *, n_examples: int) -> Train
     per_update = training.batch_size * training.gradient_accumulation * processes
     per_epoch = max(1, -(-n_examples // per_update))
     interval = max(1, per_epoch // training.evaluations_per_epoch)
+    forget_precision()
     return TrainingArguments(
         output_dir=checkpoints,
         num_train_epochs=training.epochs,

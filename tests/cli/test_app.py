@@ -16,6 +16,7 @@ import typer
 from typer.testing import CliRunner, Result
 
 from emlb.evaluation.judging import Judging
+from emlb.pretraining.options import PretrainingOptions
 from emlb_cli.app import app
 from emlb_runtime import __version__
 from emlb_runtime.errors import ConfigError
@@ -69,7 +70,7 @@ class FakeReport:
 def test_no_command_shows_the_help() -> None:
     result = emlb()
     assert result.exit_code == 2
-    for name in ("train", "evaluate", "export", "info"):
+    for name in ("pretrain", "train", "evaluate", "stability", "export", "info"):
         assert name in result.stderr
         assert emlb(name, "--help").exit_code == 0
 
@@ -115,6 +116,45 @@ def test_interrupted_training_says_how_to_go_on(stand: Stand) -> None:
     assert "the same command goes on" in result.stderr
 
 
+def test_pretrain(stand: Stand) -> None:
+    call = stand("emlb.pretraining.run", "pretrain", Path("encoder"))
+    arguments = "--epochs 2.5 --steps 9 --minutes 60 --batch-size 8 --accumulate 4 --rate 2e-4"
+    more = "--max-pieces 128 --held-out 0.1 --precision fp32 --seed 5 --fresh"
+    result = emlb(
+        *("pretrain", "notes", "n.jsonl", "--base", "b", "--out", "encoder"),
+        *arguments.split(),
+        *more.split(),
+    )
+    assert (result.exit_code, result.stdout) == (0, "encoder\n")
+    options = PretrainingOptions(
+        epochs=2.5,
+        steps=9,
+        minutes=60.0,
+        batch_size=8,
+        gradient_accumulation=4,
+        rate=2e-4,
+        max_pieces=128,
+        held_out=0.1,
+        precision="fp32",
+        seed=5,
+    )
+    expected = {"out": Path("encoder"), "options": options, "fresh": True, "say": typer.echo}
+    assert call == Call((["notes", "n.jsonl"], "b"), expected)
+
+
+def test_pretrain_has_the_defaults_of_its_options(stand: Stand) -> None:
+    call = stand("emlb.pretraining.run", "pretrain", Path("encoder"))
+    assert emlb("pretrain", "notes", "--base", "b", "--out", "encoder").exit_code == 0
+    assert call.options is not None and call.options["options"] == PretrainingOptions()
+
+
+def test_pretrain_tells_a_bad_setting(stand: Stand) -> None:
+    stand("emlb.pretraining.run", "pretrain", Path("encoder"))
+    result = emlb("pretrain", "notes", "--base", "b", "--out", "encoder", "--held-out", "1")
+    assert result.exit_code == 2
+    assert result.stderr == ("emlb pretrain: held_out is 1.0; it must be from 0 to below 1\n")
+
+
 def test_evaluate(stand: Stand) -> None:
     call = stand("emlb.evaluation.run", "evaluate", FakeReport())
     arguments = "--corpus ade --corpus chia --limit 5 --gold-mentions --json s.json"
@@ -122,7 +162,9 @@ def test_evaluate(stand: Stand) -> None:
         "--precision fp32 --task clinical --split splits.json --part dev --format brat "
         "--texts texts --protocol n2c2 --bootstrap 100 --compare other"
     )
-    result = emlb("evaluate", "model", "dev.jsonl", *arguments.split(), *more.split())
+    result = emlb(
+        "evaluate", "model", "dev.jsonl", "--calibration", *arguments.split(), *more.split()
+    )
     assert (result.exit_code, result.stdout) == (0, "Entities  71.9\n")
     assert call == Call(
         (Path("model"), Path("dev.jsonl")),
@@ -138,8 +180,39 @@ def test_evaluate(stand: Stand) -> None:
             "format": "brat",
             "texts": Path("texts"),
             "judging": Judging("n2c2", 100, Path("other")),
+            "calibrated": True,
         },
     )
+
+
+def test_stability(stand: Stand) -> None:
+    call = stand("emlb.evaluation.stability_report", "compare_models", FakeReport())
+    arguments = "--corpus ade --corpus chia --limit 5 --json s.json --bootstrap 0 --task clinical"
+    more = "--split splits.json --part dev --format brat --texts texts"
+    result = emlb("stability", "a", "b", "c", "dev", *arguments.split(), *more.split())
+    assert (result.exit_code, result.stdout) == (0, "Entities  71.9\n")
+    assert call == Call(
+        ([Path("a"), Path("b"), Path("c")], Path("dev")),
+        {
+            "corpora": ["ade", "chia"],
+            "split": Path("splits.json"),
+            "part": "dev",
+            "limit": 5,
+            "task": "clinical",
+            "format": "brat",
+            "texts": Path("texts"),
+            "samples": 0,
+            "json_path": Path("s.json"),
+        },
+    )
+
+
+def test_stability_of_one_model_is_refused(tiny_data: Path) -> None:
+    result = emlb("stability", str(tiny_data), str(tiny_data))
+    assert result.exit_code == 2
+    assert result.stderr.startswith("emlb stability: 1 model given")
+    shown = emlb("stability", str(tiny_data), str(tiny_data), str(tiny_data))
+    assert (shown.exit_code, "any two" in shown.stdout) == (0, True)
 
 
 def test_export(stand: Stand) -> None:
@@ -190,7 +263,15 @@ def test_info_of_an_altered_bundle(tiny_bundle: Path, tmp_path: Path) -> None:
     ("arguments", "module", "function", "missing", "extra"),
     [
         (["train", "c.toml"], "emlb.training.run", "train", "torch", "train"),
+        (
+            ["pretrain", "n", "--base", "b", "--out", "o"],
+            *("emlb.pretraining.run", "pretrain", "transformers", "train"),
+        ),
         (["evaluate", "m", "d"], "emlb.evaluation.run", "evaluate", "transformers", "train"),
+        (
+            ["stability", "m", "n", "d"],
+            *("emlb.evaluation.stability_report", "compare_models", "torch", "train"),
+        ),
         (["export"], "emlb_export.run", "export", "torch", "export"),
         (["export"], "emlb_export.run", "export", "onnxruntime", "cpu"),
     ],

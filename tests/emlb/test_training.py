@@ -125,6 +125,30 @@ def kill_after(monkeypatch: pytest.MonkeyPatch, checkpoints: int) -> Callable[[]
     return lambda: monkeypatch.setattr(Trainer, "_save_checkpoint", original)
 
 
+def test_an_earlier_runs_precision_does_not_stay(
+    config: Path, tiny_run: TinyRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "bf16")  # what a run in bf16 leaves
+    folder = train(config)
+    weights = load_file(folder / "model" / "model.safetensors")
+    for name, values in load_file(tiny_run.model / "model.safetensors").items():
+        torch.testing.assert_close(weights[name], values, atol=1e-5, rtol=1e-4, msg=name)
+
+
+def test_a_checkpoint_that_was_cut_off_is_passed_over(
+    config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    revive = kill_after(monkeypatch, 2)
+    with pytest.raises(Killed):
+        train(config)
+    revive()
+    (last,) = (config.parent / "runs").glob("*/checkpoints/checkpoint-24")
+    (last / "trainer_state.json").write_text('{"epoch": 2', encoding="utf-8")
+    said: list[str] = []
+    train(config, overrides=[], say=said.append)
+    assert any(line.startswith("going on from") and line.endswith("-12") for line in said)
+
+
 @pytest.mark.parametrize("checkpoints", [1, 10])
 def test_a_killed_run_goes_on_to_the_same_end(
     config: Path, tiny_run: TinyRun, monkeypatch: pytest.MonkeyPatch, checkpoints: int
