@@ -83,6 +83,12 @@ def _task(task: Mapping[str, Any]) -> str:
 def _provenance(provenance: Mapping[str, Any]) -> str:
     lines = [f"Base encoder: {provenance.get('base', 'unknown')}."]
     lines += [f"- {line}" for line in _corpora(provenance.get("corpora", ()))]
+    if taught := provenance.get("distillation"):
+        lines.append(
+            f"- distilled: {len(taught['teachers'])} models of the same size "
+            f"({', '.join(taught['teachers'])}) labelled about {taught['windows']} windows of raw "
+            f"notes ({', '.join(taught['notes'])})"
+        )
     for key, label in (("steps", "Updates"), ("epochs", "epochs"), ("seed", "seed")):
         if key in provenance:
             lines.append(f"- {label}: {provenance[key]}")

@@ -230,6 +230,20 @@ def _provenance(run: dict[str, Any]) -> dict[str, Any]:
             }
             for corpus in settings["corpus"]
         ],
+        **_distillation(settings.get("distillation", {})),
+    }
+
+
+def _distillation(settings: dict[str, Any]) -> dict[str, Any]:
+    """What models taught this one, and on which notes; by name, without paths."""
+    if not settings.get("teachers"):
+        return {}
+    return {
+        "distillation": {
+            "teachers": [Path(teacher).name for teacher in settings["teachers"]],
+            "notes": settings["notes"],
+            "windows": settings["windows"],
+        }
     }
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from emlb.evaluation.run import evaluate
 from emlb.model.pretrained import TrainedModel
-from emlb_export.run import export, find_model
+from emlb_export.run import _distillation, export, find_model
 from emlb_export.verify import compare_decoded, compare_tensors
 from emlb_runtime import Extractor, Note
 from emlb_runtime.bundle import Bundle
@@ -176,3 +176,11 @@ def test_no_path_of_the_training_machine_is_in_the_bundle(
     assert str(tiny_run.folder) not in text
     assert str(tiny_encoder.parent) not in text
     assert "provenance" in json.loads((tiny_bundle / "config.json").read_text(encoding="utf-8"))
+
+
+def test_what_taught_the_model_is_named_without_paths() -> None:
+    settings = {"teachers": ["/home/me/runs/a", "runs/b"], "notes": ["raw"], "windows": 9}
+    assert _distillation(settings) == {
+        "distillation": {"teachers": ["a", "b"], "notes": ["raw"], "windows": 9}
+    }
+    assert _distillation({"teachers": []}) == _distillation({}) == {}
