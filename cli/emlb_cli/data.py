@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from emlb_cli.common import ExitCode, one_sentence_errors
+from emlb_cli.options import Format, Texts
 
 PROGRAM = "emlb data"
 
@@ -16,15 +17,6 @@ app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
 Source = Annotated[
     Path, typer.Argument(metavar="PATH", help="A corpus as it was downloaded: folder or file.")
-]
-Format = Annotated[
-    str, typer.Option(metavar="NAME", help="The format, where it is not to be found out.")
-]
-Texts = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="FOLDER", help="The notes' texts, where they lie elsewhere; or MIMIC's table."
-    ),
 ]
 Strict = Annotated[
     bool, typer.Option("--strict", help="End at the first thing that cannot be used.")

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from emlb_cli.common import one_sentence_errors
+from emlb_cli.options import Corpora, Data, Format, Limit, Part, Split, Task, Texts
 from emlb_cli.run import Precision
 
 PROGRAM = "emlb evaluate"
@@ -20,29 +21,11 @@ def command(
             metavar="MODEL", help="A trained model's folder, a bundle, or predicted documents."
         ),
     ],
-    data: Annotated[
-        Path,
-        typer.Argument(
-            metavar="DATA", help="Annotated documents: any corpus that emlb data inspect reads."
-        ),
-    ],
-    corpora: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--corpus", metavar="NAME", help="Only this corpus of a JSONL file. Repeatable."
-        ),
-    ] = None,
-    split: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="A run's splits.json, or a file of emlb data split: only the documents of --part.",
-        ),
-    ] = None,
-    part: Annotated[str, typer.Option(help="train, dev or test of the split.")] = "test",
-    limit: Annotated[
-        int | None, typer.Option(min=1, help="Only the first notes, this many of each corpus.")
-    ] = None,
+    data: Data,
+    corpora: Corpora = None,
+    split: Split = None,
+    part: Part = "test",
+    limit: Limit = None,
     gold_mentions: Annotated[
         bool, typer.Option("--gold-mentions", help="Score relations on annotated mentions too.")
     ] = False,
@@ -58,9 +41,7 @@ def command(
     precision: Annotated[
         Precision | None, typer.Option(help="Which of a bundle's encoders to score.")
     ] = None,
-    task: Annotated[
-        str | None, typer.Option(metavar="TASK", help="The task to score, if there are several.")
-    ] = None,
+    task: Task = None,
     protocol: Annotated[
         str,
         typer.Option(
@@ -86,13 +67,8 @@ def command(
             "interval.",
         ),
     ] = None,
-    format: Annotated[
-        str, typer.Option(metavar="NAME", help="The data's format, where it is not found out.")
-    ] = "auto",
-    texts: Annotated[
-        Path | None,
-        typer.Option(metavar="FOLDER", help="The notes' texts, where they lie elsewhere."),
-    ] = None,
+    format: Format = "auto",
+    texts: Texts = None,
 ) -> None:
     """Score a model on annotated notes.
 

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from emlb_cli.common import one_sentence_errors
+from emlb_cli.options import Corpora, Data, Format, Limit, Part, Split, Task, Texts
 
 PROGRAM = "emlb stability"
 
@@ -20,32 +21,12 @@ def command(
             help="Trained models' folders, bundles, or predicted documents: two at least.",
         ),
     ],
-    data: Annotated[
-        Path,
-        typer.Argument(
-            metavar="DATA", help="Annotated documents: any corpus that emlb data inspect reads."
-        ),
-    ],
-    corpora: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--corpus", metavar="NAME", help="Only this corpus of a JSONL file. Repeatable."
-        ),
-    ] = None,
-    split: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="A run's splits.json, or a file of emlb data split: only the documents of --part.",
-        ),
-    ] = None,
-    part: Annotated[str, typer.Option(help="train, dev or test of the split.")] = "test",
-    limit: Annotated[
-        int | None, typer.Option(min=1, help="Only the first notes, this many of each corpus.")
-    ] = None,
-    task: Annotated[
-        str | None, typer.Option(metavar="TASK", help="The task to look at, if there are several.")
-    ] = None,
+    data: Data,
+    corpora: Corpora = None,
+    split: Split = None,
+    part: Part = "test",
+    limit: Limit = None,
+    task: Task = None,
     samples: Annotated[
         int,
         typer.Option(
@@ -55,13 +36,8 @@ def command(
             help="Resamplings of the documents for the 95 % intervals; 0 for none.",
         ),
     ] = 1000,
-    format: Annotated[
-        str, typer.Option(metavar="NAME", help="The data's format, where it is not found out.")
-    ] = "auto",
-    texts: Annotated[
-        Path | None,
-        typer.Option(metavar="FOLDER", help="The notes' texts, where they lie elsewhere."),
-    ] = None,
+    format: Format = "auto",
+    texts: Texts = None,
     json_path: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", help="Write the figures as JSON too.")
     ] = None,
