@@ -86,7 +86,8 @@ def test_a_note_from_standard_input(repo: Path, tmp_path: Path) -> None:
     assert "No attention of the encoder: a bundle's encoder does not give it" in result.stdout
     written = json.loads(values.read_text(encoding="utf-8"))
     drug = written["triples"][0]["tail"]
-    assert TEXT[drug["start"] : drug["end"]] == "amoxicillin"
+    assert TEXT[drug["start"] : drug["end"]] == drug["text"]
+    assert "amoxicillin" in drug["text"]
 
 
 def test_a_bundle_is_explained_without_torch(repo: Path, tmp_path: Path) -> None:
