@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import unicodedata
 from typing import Any
 
+from .columns import terminal_width
 from .counts import Agreement, Counts, Rates, Scores, TypeScores
 
 _INDENT = "  "
@@ -31,7 +31,7 @@ def render(scores: Scores, *, title: str = "", lenient: bool = True) -> str:
     top = f"{title}: {scores.documents} {noun}" if title else f"{scores.documents} {noun}"
     shown = [(name, _rows(agreement, lenient=lenient)) for name, agreement in sections if agreement]
     # One width for all sections, so that their columns stand under one another.
-    width = max((_width(row[0]) for _, rows in shown for row in rows if row[1:]), default=0)
+    width = max((terminal_width(row[0]) for _, rows in shown for row in rows if row[1:]), default=0)
     lines = [top]
     for name, rows in shown:
         lines += ["", name, *(_line(row, width) for row in rows)]
@@ -101,12 +101,7 @@ def _percents(ways: list[Counts] | list[Rates]) -> list[str]:
 
 def _line(row: list[str], width: int) -> str:
     name, *cells = row
-    padded = name + " " * (width - _width(name))
+    padded = name + " " * (width - terminal_width(name))
     widths = [7, 10, *[8, 6, 6] * 2]
     aligned = (cell.rjust(size) for cell, size in zip(cells, widths, strict=False))
     return f"{_INDENT}{padded}{''.join(aligned)}".rstrip()
-
-
-def _width(text: str) -> int:
-    """Columns of a terminal: labels of Chinese corpora take two for each character."""
-    return sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from .gather import cover, gather_spans, pick
+
 DISTANCES = (1, 2, 4, 8, 16, 32, 64)
 """Lower bounds, in pieces, of the buckets of the gap between two mentions."""
 
@@ -83,48 +85,36 @@ class RelationHead(nn.Module):
         The head mention's side has the first half of the attention's second axis, the tail
         mention's the other. Arguments are those of ``forward``.
         """
-        batch, _, width = hidden.shape
-        start, end = spans[..., 0:1], spans[..., 1:2]
-        place = torch.arange(hidden.shape[1], device=hidden.device)
-        inside = ((place >= start) & (place < end)).to(hidden.dtype)  # (B, S, T)
-
+        inside = cover(spans, hidden.shape[1], dtype=hidden.dtype)
         typed = self.piece_type(spans[..., 2])
         pieces = self.piece_norm(hidden + inside.transpose(1, 2) @ typed)
-
-        mean = inside @ pieces / inside.sum(dim=-1, keepdim=True).clamp(min=1.0)
-        first = pieces.gather(1, start.expand(-1, -1, width))
-        last = pieces.gather(1, (end - 1).clamp(min=0).expand(-1, -1, width))
-        span = self.span(torch.cat([first, last, mean], dim=-1)) + self.span_type(spans[..., 2])
+        span = self.span(gather_spans(pieces, spans, inside)) + self.span_type(spans[..., 2])
 
         head, tail = pairs[..., 0:1], pairs[..., 1:2]
-        asked = self._pick(self.query_head(span), head) + self._pick(self.query_tail(span), tail)
+        asked = pick(self.query_head(span), head) + pick(self.query_tail(span), tail)
+        place = torch.arange(hidden.shape[1], device=hidden.device)
         bias, bucket = self._places(place, inside, spans, head, tail)
         bias = bias + (1.0 - attention_mask[:, None, None, :].to(hidden.dtype)) * MASKED
         answer, weights = self._attend(asked, pieces, bias)  # (B, P, 2H)
 
-        sides = torch.cat([self._pick(span, head), self._pick(span, tail)], dim=-1)
+        sides = torch.cat([pick(span, head), pick(span, tail)], dim=-1)
         pair = self.pair_norm(sides + answer + self.distance(bucket))
         mixed = nn.functional.gelu(self.hidden(self.dropout(pair)))
         logits: Tensor = self.output(self.dropout(mixed))
         return logits, weights
-
-    @staticmethod
-    def _pick(values: Tensor, index: Tensor) -> Tensor:
-        """(B, P, X) rows of (B, S, X) at (B, P, 1)."""
-        return values.gather(1, index.expand(-1, -1, values.shape[-1]))
 
     def _places(
         self, place: Tensor, inside: Tensor, spans: Tensor, head: Tensor, tail: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Attention bias (B, 2·heads, P, T) and distance bucket (B, P) of each pair."""
         bounds = spans[..., :2]
-        head_at, tail_at = self._pick(bounds, head), self._pick(bounds, tail)
+        head_at, tail_at = pick(bounds, head), pick(bounds, tail)
         low, high = torch.minimum(head_at, tail_at), torch.maximum(head_at, tail_at)
         between_start, between_end = low[..., 1:2], high[..., 0:1]
         kinds = torch.stack(
             [
-                self._pick(inside, head),
-                self._pick(inside, tail),
+                pick(inside, head),
+                pick(inside, tail),
                 ((place >= between_start) & (place < between_end)).to(inside.dtype),
                 (place < low[..., 0:1]).to(inside.dtype),
                 (place >= high[..., 1:2]).to(inside.dtype),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 import time
 from pathlib import Path
 from typing import Any
@@ -14,14 +13,13 @@ from torch.optim.lr_scheduler import LambdaLR
 from transformers import PrinterCallback, ProgressCallback, Trainer, TrainingArguments
 from transformers.trainer_callback import ExportableState, TrainerCallback
 
+from emlb.training.checkpoints import whole_checkpoints
 from emlb.training.precision import forget_precision
 
 from .encoder import masked_logits
 from .masking import MaskedWindows, collate
 from .options import PretrainingOptions
 from .schedule import Schedule
-
-_STATE = "trainer_state.json"  # the last file of a checkpoint to be written
 
 
 class Clock(TrainerCallback, ExportableState):
@@ -152,12 +150,10 @@ class PretrainingTrainer(Trainer):
 
 def last_checkpoint(folder: Path) -> tuple[Path | None, float]:
     """The last checkpoint that was written whole, and the seconds of training behind it."""
-    found = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name[11:]), reverse=True)
-    for checkpoint in found:
+    for checkpoint, state in whole_checkpoints(folder):
         try:
-            state = json.loads((checkpoint / _STATE).read_text(encoding="utf-8"))
             seconds = float(state["stateful_callbacks"][Clock.__name__]["attributes"]["seconds"])
-        except (OSError, ValueError, KeyError):
+        except (ValueError, KeyError):
             continue
         return checkpoint, seconds
     return None, 0.0

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from transformers import EarlyStoppingCallback, set_seed
-from transformers.trainer import TRAINER_STATE_NAME
 
 from emlb.data.corpora import Corpus, derive_task, load_corpus
 from emlb.data.coverage import Coverage
@@ -34,6 +33,7 @@ from emlb_runtime.errors import ConfigError
 from emlb_runtime.records import Document
 from emlb_runtime.schema import Task
 
+from .checkpoints import whole_checkpoints
 from .config import RunConfig, load_config
 from .development import score_development
 from .distillation import distil
@@ -153,19 +153,7 @@ def _claim(config: RunConfig, *, fresh: bool) -> str | None:
         )
     (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
     _write_json(kept, record)
-    return _last_checkpoint(folder / "checkpoints")
-
-
-def _last_checkpoint(folder: Path) -> str | None:
-    """The last checkpoint that was written whole: its state is written last."""
-    found = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name[11:]), reverse=True)
-    for checkpoint in found:
-        try:
-            json.loads((checkpoint / TRAINER_STATE_NAME).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            continue
-        return str(checkpoint)
-    return None
+    return next((str(path) for path, _ in whole_checkpoints(folder / "checkpoints")), None)
 
 
 def prepare(

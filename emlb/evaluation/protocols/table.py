@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from emlb.evaluation.bootstrap import Interval, Measure
+from emlb.evaluation.columns import align
 
 from .base import Row
 
@@ -37,7 +38,7 @@ def render(
             counts = ["" if n is None else str(n) for n in (row.gold, row.predicted)]
             values = [f"{100 * row.values[n]:.2f}" if n in row.values else "" for n in names]
             cells.append([row.name, row.mode, *counts, *values, _interval(row, intervals)])
-        lines += ["", section, *_aligned(cells)]
+        lines += ["", section, *align(cells, words=2)]
     return "\n".join(lines)
 
 
@@ -79,7 +80,7 @@ def render_differences(
                     f"{100 * interval.low:+.2f} to {100 * interval.high:+.2f}",
                 ]
             )
-        lines += ["", section, *_aligned(cells)]
+        lines += ["", section, *align(cells, words=2)]
     return "\n".join([*lines, "", "* the interval does not hold zero"])
 
 
@@ -118,14 +119,3 @@ def _headline(row: Row) -> str:
 def _interval(row: Row, intervals: Mapping[Measure, Interval] | None) -> str:
     found = (intervals or {}).get((row.key, _headline(row)))
     return f"{100 * found.low:.2f} to {100 * found.high:.2f}" if found else ""
-
-
-def _aligned(cells: Sequence[Sequence[str]]) -> list[str]:
-    """Two columns of words to the left, numbers to the right."""
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    lines = []
-    for row in cells:
-        words = (cell.ljust(width) for cell, width in zip(row[:2], widths, strict=False))
-        numbers = (cell.rjust(width) for cell, width in zip(row[2:], widths[2:], strict=True))
-        lines.append(("  " + "  ".join((*words, *numbers))).rstrip())
-    return lines
