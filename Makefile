@@ -7,15 +7,17 @@ PYTHON ?= python3
 LIGHT := .venv
 DEV := .venv-dev
 DEV_BIN := $(DEV)/bin
+FUZZ_SECONDS ?= 60
 INSTALL := -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow check format format-check lint types layers clean
+.PHONY: help demo test test-slow fuzz check format format-check lint types layers clean
 
 help:
 	@echo 'make demo       install the light runtime and extract triples from examples/notes'
 	@echo 'make test       install everything and run the tests'
 	@echo 'make test-slow  the tests with those that take minutes'
+	@echo 'make fuzz       fuzz the readers and the extractor, FUZZ_SECONDS=60 each'
 	@echo 'make check      format, lint, types, layers, tests'
 	@echo 'make format     rewrite the sources in the house format'
 	@echo 'make clean      remove the two environments and what the demo wrote'
@@ -31,6 +33,11 @@ test: $(DEV)/.installed
 
 test-slow: $(DEV)/.installed
 	$(DEV_BIN)/python -m pytest -m 'not gpu'
+
+# Not among the dependencies: atheris has no wheel for every Python.
+fuzz: $(DEV)/.installed
+	@$(DEV_BIN)/python -c 'import atheris' 2>/dev/null || $(DEV_BIN)/python -m pip install --quiet atheris
+	$(DEV_BIN)/python -m tests.fuzz.run --seconds $(FUZZ_SECONDS)
 
 check: format-check lint types layers test
 

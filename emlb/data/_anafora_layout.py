@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from emlb_runtime.formats import report as reasons
+from emlb_runtime.limits import FOLDERS
 
 PREFERRED_SCHEMAS = ("Temporal-Relation", "Temporal-Entity")
 """The schemas that are read, before any other, where none is asked for."""
@@ -57,8 +58,11 @@ def find_folders(folder: Path, lost: list[tuple[Path, str]]) -> list[AnaforaFold
         lost.append((Path(error.filename), reasons.UNREADABLE))
 
     found = []
-    for place, _, names in os.walk(folder, onerror=refuse):
+    for place, below, names in os.walk(folder, onerror=refuse):
         path = Path(place)
+        if below and len(path.relative_to(folder).parts) >= FOLDERS:
+            lost.append((path, reasons.DEEP_FOLDER))
+            below.clear()
         is_top = path == folder
         base = path.resolve().name if is_top else path.name
         fitting = sorted(name for name in names if _fits(name, base))

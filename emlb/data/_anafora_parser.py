@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from emlb_runtime.formats import report as reasons
 from emlb_runtime.formats.report import Problem, Report, check_spans, count_document, shown_id
+from emlb_runtime.limits import Allowance
 from emlb_runtime.records import Document, Entity, Fragment, Note, Relation
 
 from ._anafora_xml import Annotation, Annotations, Property, short_ids
@@ -28,6 +29,7 @@ class AnaforaParser:
         self.entities: dict[str, Entity] = {}
         self.relations: list[Relation] = []
         self.problems: list[Problem] = []
+        self.allowance = Allowance()
 
     def parse(self, annotations: Annotations) -> tuple[Document, Report]:
         for line in annotations.strange:
@@ -72,6 +74,8 @@ class AnaforaParser:
         id = item.only("id")
         spans = _parse_spans(item.only("span"))
         reason = check_spans(spans, len(self.note.text))
+        if reason is None and not self.allowance.take(spans):
+            reason = reasons.LONG_MENTIONS
         if reason is not None:
             self.report(item.line, id, reason)
             return

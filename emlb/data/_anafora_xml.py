@@ -20,12 +20,7 @@ from defusedxml import DefusedXmlException
 from defusedxml.expatreader import DefusedExpatParser
 
 from emlb_runtime.formats import report as reasons
-
-MAX_BYTES = 16 * 2**20
-"""The largest XML file that is read: some thirty thousand annotations."""
-
-MAX_DEPTH = 32
-"""The deepest nesting that is read; Anafora's own is five elements deep."""
+from emlb_runtime.limits import ANNOTATIONS, XML_ELEMENTS, XML_FILE, XML_NESTING, TooLarge
 
 _FIELDS = ("id", "span", "type")
 _ENTITY_ID = re.compile(r"([0-9]{1,9})@e@.+@[^@]+", re.DOTALL)
@@ -89,8 +84,8 @@ def parse_annotations(data: bytes) -> Annotations:
         RefusedXml: if it is not well-formed, holds a declaration, exceeds a limit or has
             another root element than ``<data>``.
     """
-    if len(data) > MAX_BYTES:
-        raise RefusedXml(reasons.LARGE_XML, 0)
+    if len(data) > XML_FILE.value:
+        raise RefusedXml(TooLarge(XML_FILE).reason, 0)
     handler = _Handler()
     _parse(data, handler)
     return handler.found
@@ -120,7 +115,8 @@ def is_xml_name(name: str) -> bool:
 
 
 def _parse(data: bytes, handler: ContentHandler) -> None:
-    parser = DefusedExpatParser(forbid_dtd=True)
+    # Fed at once: older expats begin anew at each piece of a tag or text without an end.
+    parser = DefusedExpatParser(bufsize=len(data) + 1, forbid_dtd=True)
     parser.setContentHandler(handler)
     source = InputSource()
     source.setByteStream(BytesIO(data))
@@ -153,6 +149,9 @@ class _Handler(ContentHandler):
         self._line = 0
         self._is_nested = False
         self._lines: Locator | None = None
+        self._n_elements = 0
+        self._most = XML_ELEMENTS.value
+        self._most_items = ANNOTATIONS.value
 
     def setDocumentLocator(self, locator: Locator) -> None:
         self._lines = locator
@@ -161,8 +160,13 @@ class _Handler(ContentHandler):
         line = self._line_now()
         self._path.append(name)
         depth = len(self._path)
-        if depth > MAX_DEPTH:
-            raise RefusedXml(reasons.LARGE_XML, line)
+        if depth > XML_NESTING:
+            raise RefusedXml(reasons.DEEP_XML, line)
+        self._n_elements += 1
+        if self._n_elements > self._most:
+            raise RefusedXml(TooLarge(XML_ELEMENTS).reason, line)
+        if len(self.found.items) > self._most_items:
+            raise RefusedXml(TooLarge(ANNOTATIONS).reason, line)
         if depth == 1 and name != "data":
             raise RefusedXml(reasons.WRONG_ROOT, line)
         if self._path[:2] != ["data", "annotations"]:

@@ -8,6 +8,7 @@ from typing import Literal
 
 from emlb_runtime.formats import report as reasons
 from emlb_runtime.formats.report import Problem, Report, check_spans, count_document
+from emlb_runtime.limits import Allowance
 from emlb_runtime.records import Document, Entity, Fragment, Note, Relation
 
 Year = Literal[2013, 2014]
@@ -136,6 +137,7 @@ class _Parser:
         self.disorders: list[Entity] = []
         self.links: list[tuple[int, Slot, tuple[Fragment, ...]]] = []
         self.problems: list[Problem] = []
+        self.allowance = Allowance()
 
     def parse(self, rows: list[Row], year: Year) -> tuple[Document, Report]:
         for row in rows:
@@ -194,7 +196,10 @@ class _Parser:
     def add_disorder(
         self, row: Row, spans: tuple[Fragment, ...], attributes: dict[str, str]
     ) -> bool:
-        if reason := check_spans(spans, len(self.note.text)):
+        reason = check_spans(spans, len(self.note.text))
+        if reason is None and not self.allowance.take(spans):
+            reason = reasons.LONG_MENTIONS
+        if reason is not None:
             self.report(row, reason)
             return False
         id = f"T{len(self.disorders) + 1}"
@@ -208,6 +213,8 @@ class _Parser:
             return
         spans = parse_spans(cue)
         reason = reasons.MALFORMED if spans is None else check_spans(spans, len(self.note.text))
+        if spans and reason is None and not self.allowance.take(spans):
+            reason = reasons.LONG_MENTIONS
         if spans is None or reason:
             self.report(row, reason or reasons.MALFORMED)
         else:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from emlb_runtime.formats import report as reasons
 from emlb_runtime.formats.report import Problem, Report, unusable
+from emlb_runtime.limits import ANNOTATION_FILE, ANNOTATIONS, TooLarge, read_file
 
 from ._share_files import Files, annotation_stem, text_stem
 from ._share_lines import Row, Year, split_rows, year_of
@@ -95,7 +96,12 @@ def _common(one: Path, other: Path) -> int:
 def _read_rows(path: Path) -> tuple[list[Row], str | None]:
     """The lines of an annotation file, and why there are none if it cannot be read."""
     try:
-        return split_rows(path.read_bytes().decode("utf-8", "surrogatepass")), None
+        text = read_file(path, ANNOTATION_FILE).decode("utf-8", "surrogatepass")
+        if text.count("\n") > ANNOTATIONS.value:
+            raise TooLarge(ANNOTATIONS)
+        return split_rows(text), None
+    except TooLarge as error:
+        return [], error.reason
     except OSError:
         return [], reasons.UNREADABLE
     except UnicodeDecodeError:

@@ -29,12 +29,13 @@ from pathlib import Path
 from emlb_runtime.errors import ConfigError, DataError
 from emlb_runtime.formats import report as reasons
 from emlb_runtime.formats.report import Problem, Report, unusable
+from emlb_runtime.limits import NOTE, XML_FILE, Limit, TooLarge, read_file
 from emlb_runtime.records import Document, Note
 
 from ._anafora_format import format_anafora, is_xml_text
 from ._anafora_layout import AnaforaFolder, AnnotationFile, find_folders
 from ._anafora_parser import AnaforaParser
-from ._anafora_xml import MAX_BYTES, RefusedXml, parse_annotations
+from ._anafora_xml import RefusedXml, parse_annotations
 from .reading import Reading
 
 _SCHEMA = re.compile(r"[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*")
@@ -200,25 +201,26 @@ def _read_document(
 ) -> tuple[Document, Report]:
     if text_path is None:
         raise _Unusable(path, reasons.NO_TEXT)
-    data = _read_bytes(text_path)
+    data = _read_bytes(text_path, NOTE)
     try:
         # surrogatepass: the writer keeps a lone surrogate, and offsets must stay true.
         text = data.decode("utf-8", "surrogatepass")
     except UnicodeDecodeError:
         raise _Unusable(text_path, reasons.NOT_UTF8) from None
     try:
-        annotations = parse_annotations(_read_bytes(path, MAX_BYTES + 1))
+        annotations = parse_annotations(_read_bytes(path, XML_FILE))
     except RefusedXml as error:
         raise _Unusable(path, error.reason, error.line) from None
     return AnaforaParser(Note(item.name, text), str(path)).parse(annotations)
 
 
-def _read_bytes(path: Path, limit: int = -1) -> bytes:
+def _read_bytes(path: Path, limit: Limit) -> bytes:
     try:
         if not path.is_file():  # a pipe could block for ever
             raise _Unusable(path, reasons.UNREADABLE)
-        with path.open("rb") as file:
-            return file.read(limit)
+        return read_file(path, limit)
+    except TooLarge as error:
+        raise _Unusable(path, error.reason) from None
     except OSError:
         raise _Unusable(path, reasons.UNREADABLE) from None
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -11,6 +10,7 @@ from pathlib import Path
 
 from emlb_runtime.errors import DataError
 from emlb_runtime.formats import report as reasons
+from emlb_runtime.formats._json_lines import parse_line
 from emlb_runtime.formats.brat import scan_brat_folder
 from emlb_runtime.formats.folders import files_below
 from emlb_runtime.formats.jsonl import read_documents, read_mixture
@@ -20,7 +20,8 @@ from emlb_runtime.formats.noteevents import (
     read_subjects,
     scan_noteevents,
 )
-from emlb_runtime.formats.report import Report, count_document, unusable, why_unreadable
+from emlb_runtime.formats.report import Problem, Report, count_document, unusable, why_unreadable
+from emlb_runtime.limits import ANNOTATION_FILE, NOTE, TooLarge, read_file, read_lines
 from emlb_runtime.records import Document, Note
 
 from .anafora import find_anafora, scan_anafora
@@ -49,6 +50,8 @@ RAW_FORMATS = frozenset({"noteevents", "text"})
 
 _OF_FOLDERS = frozenset({"brat", "n2c2", "anafora", "share2013", "share2014"})
 """Those whose readers find their files themselves."""
+
+_BOM = b"\xef\xbb\xbf"
 
 _SAMPLE = 200
 """Annotation files looked at to tell n2c2 from other brat."""
@@ -214,19 +217,33 @@ def _read_text(
             if reason := why_unreadable(file):
                 yield None, unusable(file, reason)
             else:
-                text = file.read_bytes().decode("utf-8", "surrogatepass")
+                text = read_file(file, NOTE).decode("utf-8", "surrogatepass")
                 yield _raw(Note(file.relative_to(path).as_posix()[: -len(".txt")], text))
 
 
 def _raw_lines(file: Path) -> Reading:
     """Notes of JSON lines that have a text and no annotations, named by file and line."""
-    with file.open("rb") as lines:
-        for number, line in enumerate(lines, start=1):
-            text = (_object(line) or {}).get("text")
-            if isinstance(text, str):
-                yield _raw(Note(f"{file.stem}:{number}", text))
-            else:
-                yield None, unusable(file, reasons.MALFORMED, line=number)
+    number = 0
+    with file.open("rb") as stream:
+        try:
+            for number, line in enumerate(read_lines(stream), start=1):
+                yield _raw_line(file, number, line)
+        except TooLarge as error:
+            yield None, unusable(file, error.reason, line=number + 1)
+            rest = Problem(str(file), number + 2, "", reasons.NOT_READ_ON)
+            yield None, Report({}, (rest,))
+
+
+def _raw_line(file: Path, number: int, line: bytes) -> tuple[Document | None, Report]:
+    try:
+        text = (parse_line(line.removeprefix(_BOM)) or {}).get("text")
+    except TooLarge as error:
+        return None, unusable(file, error.reason, line=number)
+    except DataError:
+        return None, unusable(file, reasons.DEEP_JSON, line=number)
+    if not isinstance(text, str):
+        return None, unusable(file, reasons.MALFORMED, line=number)
+    return _raw(Note(f"{file.stem}:{number}", text))
 
 
 def _raw(note: Note) -> tuple[Document, Report]:
@@ -299,10 +316,12 @@ def _format_of_file(path: Path) -> str | None:
         return "noteevents" if is_noteevents(path) else None
     try:
         with path.open("rb") as file:
-            first = next((line for line in file if line.strip()), b"")
+            first = next((line for line in read_lines(file) if line.strip()), b"")
+        value = parse_line(first.removeprefix(_BOM))
     except OSError:
         return None
-    value = _object(first)
+    except DataError as error:
+        raise DataError(f"{path}: of its first line: {error}") from None
     if value is None:
         return None
     if {"corpus", "doc", "text"} <= value.keys():
@@ -310,14 +329,6 @@ def _format_of_file(path: Path) -> str | None:
     if "note" in value and ("entities" in value or "error" in value):
         return "documents"
     return "text" if isinstance(value.get("text"), str) else None
-
-
-def _object(line: bytes) -> dict[str, object] | None:
-    try:
-        value = json.loads(line.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "surrogatepass"))
-    except (ValueError, RecursionError):
-        return None
-    return value if isinstance(value, dict) else None
 
 
 def _files_of(path: Path, format: str) -> tuple[Path, ...]:
@@ -344,8 +355,8 @@ def _has_n2c2_types(annotations: list[Path]) -> bool:
     found: Counter[str] = Counter()
     for file in annotations[:_SAMPLE]:
         try:
-            text = file.read_bytes().decode("utf-8", "replace")
-        except OSError:  # the reader will report it
+            text = read_file(file, ANNOTATION_FILE).decode("utf-8", "replace")
+        except (OSError, TooLarge):  # the reader will report it
             continue
         found.update(re.findall(r"^[TRE][0-9]+\t([^ \t\n:]+)", text, re.MULTILINE))
     foreign = sum(count for type, count in found.items() if type not in known)

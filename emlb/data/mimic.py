@@ -12,6 +12,7 @@ from emlb_runtime.formats.brat import parse_brat
 from emlb_runtime.formats.folders import files_below
 from emlb_runtime.formats.noteevents import NoteEvents, is_noteevents, scan_noteevents
 from emlb_runtime.formats.report import Problem, Report, shown_id, unusable
+from emlb_runtime.limits import ANNOTATION_FILE, TooLarge, read_file
 from emlb_runtime.records import Document, Note
 
 from .reading import Reading
@@ -89,9 +90,11 @@ def _find_annotations(folder: Path) -> tuple[dict[str, Path], list[Path]]:
 def _read_annotations(note: Note, path: Path) -> tuple[Document | None, Report]:
     try:
         # surrogatepass: as for every brat file, a lone surrogate must not shift offsets.
-        lines = path.read_bytes().decode("utf-8", "surrogatepass")
+        lines = read_file(path, ANNOTATION_FILE).decode("utf-8", "surrogatepass")
+        return parse_brat(note.text, lines, name=note.name, file=str(path))
+    except TooLarge as error:
+        return None, unusable(path, error.reason)
     except OSError:
         return None, unusable(path, reasons.UNREADABLE)
     except UnicodeDecodeError:
         return None, unusable(path, reasons.NOT_UTF8)
-    return parse_brat(note.text, lines, name=note.name, file=str(path))

@@ -16,6 +16,7 @@ from pathlib import Path
 from emlb_runtime.formats import report as reasons
 from emlb_runtime.formats.brat import find_brat_pairs, scan_brat_folder
 from emlb_runtime.formats.report import Problem, Report, shown_id
+from emlb_runtime.limits import ANNOTATION_FILE, read_file
 from emlb_runtime.records import Document
 
 DRUG = "Drug"
@@ -77,7 +78,7 @@ def _odd_types(document: Document) -> list[tuple[str, str]]:
 
 
 def _line_numbers(annotations: Path) -> dict[str, int]:
-    lines = annotations.read_bytes().split(b"\n")
+    lines = read_file(annotations, ANNOTATION_FILE).split(b"\n")
     return {
         line.partition(b"\t")[0].decode("utf-8", "replace"): number
         for number, line in enumerate(lines, start=1)

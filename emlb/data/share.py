@@ -41,6 +41,7 @@ from pathlib import Path
 from emlb_runtime.errors import ConfigError, DataError
 from emlb_runtime.formats import report as reasons
 from emlb_runtime.formats.report import Report, unusable
+from emlb_runtime.limits import NOTE, TooLarge, read_file
 from emlb_runtime.records import Document, Note
 
 from ._share_files import YEARS, Files, annotation_stem, document_names, find_files
@@ -179,7 +180,10 @@ def _read_text(path: Path, encoding: str) -> str | Report:
     is_utf8 = codecs.lookup(encoding).name == "utf-8"
     try:
         # surrogatepass: the writer keeps a lone surrogate, and offsets must stay true.
-        return path.read_bytes().decode(encoding, "surrogatepass" if is_utf8 else "strict")
+        data = read_file(path, NOTE)
+        return data.decode(encoding, "surrogatepass" if is_utf8 else "strict")
+    except TooLarge as error:
+        return unusable(path, error.reason)
     except OSError:
         return unusable(path, reasons.UNREADABLE)
     except UnicodeError:

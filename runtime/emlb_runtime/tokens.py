@@ -20,12 +20,17 @@ or, where that would split a character, a little less."""
 MAX_MARKS = 8
 """Combining marks that a word may end with; a longer run of them is left out."""
 
+SLAB = 2**18
+"""Characters tokenised at a time. A tokenizer takes some 150 bytes for each, so that a note
+of 50 million would need gigabytes at once; hardly any note is longer than one slab."""
+
 _SURROGATES = re.compile("[\ud800-\udfff]")
 # BERT's normaliser deletes these, which would make one word of the two around a page break.
 _BREAKS = re.compile("[\x0b\x0c\x1c-\x1f\x85]")
 _SENTENCE_ENDS = np.array([ord(mark) for mark in ".!?;。！？"], dtype=np.uint32)
 _SPACES = np.array([code for code in range(0x3001) if chr(code).isspace()], dtype=np.uint32)
 _LINE_ENDS = np.array([0x0A, 0x0B, 0x0C, 0x0D, 0x85, 0x2028, 0x2029], dtype=np.uint32)
+_LINE_END = re.compile(f"[{''.join(map(chr, _LINE_ENDS.tolist()))}]")
 
 
 @dataclass(frozen=True)
@@ -52,14 +57,82 @@ class Tokens:
         return len(self.start)
 
 
+def make_plain(tokenizer: Any) -> None:
+    """Make a ``tokenizers.Tokenizer`` read notes whole, and as nothing but text.
+
+    No truncation, no padding, and ``[SEP]`` in a note is a bracketed word like any other.
+    """
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    tokenizer.encode_special_tokens = True
+
+
 def tokenise(tokenizer: Any, text: str) -> Tokens:
     """Tokenise a note whole; nothing is truncated.
+
+    A note longer than a slab is read slab by slab, cut before a space, so that the words are
+    those of the whole; only where a slab's second half has no space is a word cut.
 
     Args:
         tokenizer: a ``tokenizers.Tokenizer`` with truncation and padding off.
         text: the note. Lone surrogates, which no tokenizer takes, are read as U+FFFD;
             offsets stay those of the text given.
     """
+    if len(text) <= SLAB:
+        return _tokenise(tokenizer, text)
+    bounds = _slab_bounds(text)
+    slabs = [_tokenise(tokenizer, text[start:end]) for start, end in pairwise(bounds)]
+    pieces = np.cumsum([0, *(len(slab.ids) for slab in slabs)])
+    shifted = list(zip(slabs, bounds, pieces.tolist(), strict=False))
+    tokens = Tokens(
+        ids=np.concatenate([slab.ids for slab in slabs]),
+        first_piece=np.concatenate(
+            [*(slab.first_piece[:-1] + before for slab, _, before in shifted), pieces[-1:]]
+        ),
+        start=np.concatenate([slab.start + offset for slab, offset, _ in shifted]),
+        end=np.concatenate([slab.end + offset for slab, offset, _ in shifted]),
+        ends_sentence=np.concatenate([slab.ends_sentence for slab in slabs]),
+    )
+    _mend_slab_ends(tokens, text, np.cumsum([slab.n_words for slab in slabs[:-1]]))
+    return tokens
+
+
+def _slab_bounds(text: str) -> list[int]:
+    """Where slabs begin, and the text's end; no slab is empty."""
+    bounds = [0]
+    while (limit := bounds[-1] + SLAB) < len(text):
+        middle = limit - SLAB // 2
+        found = (text.rfind(space, middle, limit + 1) for space in " \n\r\t")
+        place = next((place for place in found if place >= 0), -1)
+        bounds.append(place if place >= 0 else _inside_word(text, middle, limit))
+    return [*bounds, len(text)]
+
+
+def _inside_word(text: str, middle: int, limit: int) -> int:
+    """The last place to cut a word where no mark, joiner or half of a pair follows."""
+    for cut in range(limit, middle, -1):
+        if unicodedata.category(text[cut])[0] not in "MC" and text[cut - 1] != "\u200d":
+            return cut
+    return limit
+
+
+def _mend_slab_ends(tokens: Tokens, text: str, ends: Ints) -> None:
+    """A slab takes its last word for the note's: see what really follows it.
+
+    Args:
+        tokens: the whole note's; changed in place.
+        text: the note.
+        ends: of each slab but the last, one past its last word.
+    """
+    for word in {*(ends - 1).tolist()} - {-1, tokens.n_words - 1}:
+        end, next_start = int(tokens.end[word]), int(tokens.start[word + 1])
+        line_end = _LINE_END.search(text, end, next_start) is not None
+        mark = ord(text[end - 1]) in _SENTENCE_ENDS and next_start > end
+        tokens.ends_sentence[word] = line_end or mark
+
+
+def _tokenise(tokenizer: Any, text: str) -> Tokens:
+    """A note, or a slab of it, with offsets from its own start."""
     readable = _BREAKS.sub(" ", _SURROGATES.sub("\ufffd", text))
     encoding = tokenizer.encode(readable, add_special_tokens=False)
     ids = np.array(encoding.ids, dtype=np.int64)

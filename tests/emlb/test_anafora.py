@@ -17,6 +17,7 @@ from emlb.data.anafora import find_anafora, scan_anafora, write_anafora
 from emlb_runtime.errors import ConfigError, DataError
 from emlb_runtime.formats import Report
 from emlb_runtime.formats import report as reasons
+from emlb_runtime.limits import XML_FILE, TooLarge
 from emlb_runtime.records import Document, Entity, Note, Relation, Status
 
 TEXT = "Rash after amoxicillin.\nSevere lower and upper back pain.\n"
@@ -488,7 +489,7 @@ OUTSIDE = (
         (f'<?xml version="1.0" encoding="{MARKER}"?><data/>', 1, reasons.BROKEN_XML),
         ('<?xml version="1.0" encoding="shift_jis"?><data/>', 1, reasons.BROKEN_XML),
         (f"<{MARKER}/>", 1, reasons.WRONG_ROOT),
-        ("<data>\n" + "<a>" * 5000, 2, reasons.LARGE_XML),
+        ("<data>\n" + "<a>" * 5000, 2, reasons.DEEP_XML),
     ],
 )
 def test_refused_xml_costs_its_own_document_only(
@@ -516,10 +517,10 @@ def test_limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert report.counts["elements_passed_over"] == 29
     xml = data(RASH)
     put(tmp_path / "large" / "note", xml)
-    monkeypatch.setattr(_anafora_xml, "MAX_BYTES", len(xml))
+    monkeypatch.setenv("EMLB_MAX_XML", "1")
     assert scan_all(tmp_path / "large") == [("note", [])]
-    monkeypatch.setattr(_anafora_xml, "MAX_BYTES", len(xml) - 1)
-    assert scan_all(tmp_path / "large") == [(None, [(f"note.{GOLD}", reasons.LARGE_XML)])]
+    put(tmp_path / "large" / "note", xml + " " * (2**20 - len(xml) + 1))
+    assert scan_all(tmp_path / "large") == [(None, [(f"note.{GOLD}", TooLarge(XML_FILE).reason)])]
 
 
 def test_text_is_untouched(tmp_path: Path) -> None:

@@ -272,14 +272,14 @@ def test_a_quote_that_swallows_the_rest_is_caught(
     path = write(tmp_path, "1,7,a\n", f'2,7,"{MARKER}\n', *rows, header=plain)
     expected = [str(number) for number in range(3, 40)]
     assert found(path) == ["1", (3, 3, "", reasons.BROKEN_QUOTES), *expected]
-    monkeypatch.setattr(_csv_rows, "MAX_ROW", 100)
+    monkeypatch.setenv("EMLB_MAX_ROW", "100")
     assert found(path) == ["1", (3, 3, "", reasons.ROW_TOO_LONG), *expected]
 
 
 def test_a_text_over_the_limit_costs_its_row(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_csv_rows, "MAX_ROW", 1000)
+    monkeypatch.setenv("EMLB_MAX_ROW", "1000")
     monkeypatch.setattr(_csv_rows, "_PIECE", 64)
     long = f'{MARKER} ""\n' * 500
     path = write(tmp_path, row(1, "x" * 900), row(2, long), row(3), row(4, "x" * 5000), row(5))
@@ -470,7 +470,7 @@ def test_memory_is_flat(tmp_path: Path) -> None:
 def test_memory_is_bounded_when_quotes_are_not_closed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_csv_rows, "MAX_ROW", 200_000)
+    monkeypatch.setenv("EMLB_MAX_ROW", "200000")
     rows = [f"{number},7,{'x' * 500}\n" for number in range(4_000)]
     rows[10] = '10,7,"never closed\n'
     path = write(tmp_path, *rows, header="ROW_ID,SUBJECT_ID,TEXT\n")

@@ -20,6 +20,7 @@ from emlb_runtime.formats.text import (
     read_note,
     read_notes,
 )
+from emlb_runtime.limits import Limit
 from emlb_runtime.records import ErrorRecord, Note
 
 MARKER = "Zebrafish"
@@ -211,10 +212,10 @@ def test_unreadable_paths_are_error_records(tmp_path: Path) -> None:
 def test_other_failures_are_error_records(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: OSError, sentence: str
 ) -> None:
-    def fail(path: Path) -> bytes:
+    def fail(path: Path, limit: Limit) -> bytes:
         raise error
 
-    monkeypatch.setattr(Path, "read_bytes", fail)
+    monkeypatch.setattr(text, "read_file", fail)
     assert read_note(tmp_path / "n.txt", name="n") == ErrorRecord("n", sentence)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import fields
 from itertools import pairwise
 
 import numpy as np
@@ -11,7 +12,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
-from emlb_runtime.tokens import MAX_MARKS, MAX_WORD_PIECES, Tokens, tokenise
+from emlb_runtime import tokens as module
+from emlb_runtime.tokens import MAX_MARKS, MAX_WORD_PIECES, SLAB, Tokens, make_plain, tokenise
 
 LETTERS = "abcdefghijklmnopqrstuvwxyzβ1234567890"
 PIECES = ["[UNK]", *".,;:!?()-+/%", "aspirin", "rash", "amoxi", "##cillin", "mg", "é", "ü", "痛"]
@@ -150,6 +152,18 @@ def test_spaces_belong_to_no_word(name: str) -> None:
     assert words_of(tokenise(TOKENIZERS[name], text), text) == ["as", "a", "b", "as"]
 
 
+def test_a_note_cannot_name_special_tokens() -> None:
+    tokenizer = make_wordpiece()
+    tokenizer.add_special_tokens(["[SEP]"])
+    special = tokenizer.token_to_id("[SEP]")
+    assert special in tokenise(tokenizer, "rash [SEP] mg").ids
+    make_plain(tokenizer)
+    tokens = tokenise(tokenizer, "rash [SEP] mg")
+    assert special not in tokens.ids
+    words = ["rash [SEP] mg"[a:b] for a, b in zip(tokens.start, tokens.end, strict=True)]
+    assert words == ["rash", "[", "SEP", "]", "mg"]
+
+
 def test_nothing_to_read() -> None:
     for tokenizer in TOKENIZERS.values():
         for text in ("", " ", "\r\n\t\u00a0"):
@@ -241,10 +255,41 @@ def test_text_before_and_after_changes_no_word() -> None:
         assert (tokens.end[mine] - len(prefix)).tolist() == alone.end.tolist()
 
 
+@every_tokenizer
+@given(parts=st.lists(st.sampled_from([*awkward, *[" "] * 9]), min_size=20), data=st.data())
+@settings(deadline=None, max_examples=60)
+def test_slabs_change_nothing(tokenizer: Tokenizer, parts: list[str], data: st.DataObject) -> None:
+    """Cut before spaces, a note has the pieces, words and sentences that it has whole."""
+    text = " ".join(parts)
+    whole = tokenise(tokenizer, text)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "SLAB", data.draw(st.sampled_from([80, 100, 150])))
+        slabs = tokenise(tokenizer, text)
+    for field in fields(Tokens):
+        assert getattr(slabs, field.name).tolist() == getattr(whole, field.name).tolist()
+
+
+@every_tokenizer
+@given(text=texts, data=st.data())
+@settings(deadline=None, max_examples=60)
+def test_words_in_slabs_keep_their_order(
+    tokenizer: Tokenizer, text: str, data: st.DataObject
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "SLAB", data.draw(st.integers(2, 12)))
+        tokens = tokenise(tokenizer, text)
+    assert (tokens.start < tokens.end).all()
+    assert (tokens.end[:-1] <= tokens.start[1:]).all()
+    assert tokens.first_piece[-1] == len(tokens.ids)
+    assert (np.diff(tokens.first_piece) > 0).all()
+    assert tokens.n_words == 0 or (tokens.ends_sentence[-1] and tokens.end[-1] <= len(text))
+
+
 def test_a_million_characters_without_a_space() -> None:
     text = "a" * 1_000_000
-    tokens = tokenise(TOKENIZERS["wordpiece"], text)
-    assert words_of(tokens, text) == [text]  # one unknown piece: WordPiece gives up on it
+    words = words_of(tokenise(TOKENIZERS["wordpiece"], text), text)
+    assert "".join(words) == text  # of a slab each, one unknown piece: WordPiece gives up on it
+    assert {len(word) for word in words[:-1]} == {SLAB}
     short = "a" * 100_000
     tokens = tokenise(TOKENIZERS["byte level"], short)
     assert "".join(words_of(tokens, short)) == short

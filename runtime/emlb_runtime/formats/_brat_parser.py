@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from emlb_runtime.limits import ANNOTATIONS, Allowance, TooLarge
 from emlb_runtime.records import Document, Entity, Fragment, Note, Relation
 
 from . import report as reasons
@@ -53,9 +54,13 @@ class BratParser:
         self.relations: list[Relation] = []
         self.problems: list[Problem] = []
         self.surfaces: list[tuple[tuple[Fragment, ...], str]] = []
+        self.allowance = Allowance()
+        self.most = ANNOTATIONS.value
         self.counts: Counter[str] = Counter(dict.fromkeys(_COUNTED.values(), 0))
 
     def parse(self, annotations: str) -> tuple[Document, Report]:
+        if annotations.count("\n") > self.most:
+            raise TooLarge(ANNOTATIONS)
         lines = list(self.split(annotations))
         # Arguments may name later lines: mentions first, then triggers, then links.
         for line in lines:
@@ -77,6 +82,8 @@ class BratParser:
         document = Document(self.note, entities, tuple(self.relations))
         if any(p.reason in (reasons.SURFACE_DIFFERS, reasons.PAST_THE_END) for p in self.problems):
             self.explain_offsets()
+        if len(self.relations) > self.most:
+            raise TooLarge(ANNOTATIONS)
         problems = sorted(self.problems, key=lambda problem: problem.line)
         return document, Report({**count_document(document), **self.counts}, tuple(problems))
 
@@ -119,6 +126,8 @@ class BratParser:
         if line.surface is not None:
             self.surfaces.append((spans, line.surface))
         reason = check_spans(spans, len(self.note.text))
+        if reason is None and not self.allowance.take(spans):
+            reason = reasons.LONG_MENTIONS
         if reason is not None:
             self.report(line.number, line.id, reason)
             return
@@ -131,6 +140,10 @@ class BratParser:
     def explain_offsets(self) -> None:
         """Say so if all surfaces stand at their offsets on another way of counting."""
         text = self.note.text
+        # Fragments of broken lines may overlap: together they can be many times the text.
+        allowance = Allowance()
+        if not all(allowance.take((pair,)) for spans, _ in self.surfaces for pair in spans):
+            return
         for changed, reason in (
             (text.replace("\r\n", "\n"), reasons.CRLF_COUNTED_ONCE),
             (re.sub(r"(?<!\r)\n", "\r\n", text), reasons.CRLF_COUNTED_TWICE),

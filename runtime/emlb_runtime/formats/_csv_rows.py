@@ -16,10 +16,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TextIO
 
-from . import report as reasons
+from emlb_runtime.limits import ROW
 
-MAX_ROW = 8_000_000
-"""A longer row, in characters, is taken for an unclosed quote; notes are far shorter."""
+from . import report as reasons
 
 READ_ERRORS = (OSError, EOFError, UnicodeError, zlib.error)
 """What reading from a stream of text that may be compressed can raise."""
@@ -134,6 +133,7 @@ class _Lines:
         self._ends_in_line = False
         self._stream = stream
         self._returned: deque[str] = deque()
+        self._most = ROW.value
 
     @property
     def last(self) -> int:
@@ -153,7 +153,7 @@ class _Lines:
         pieces: list[str] = []
         size = 0
         quoted = False
-        while size <= MAX_ROW and (piece := self.take()):
+        while size <= self._most and (piece := self.take()):
             pieces.append(piece)
             size += len(piece)
             quoted ^= piece.count('"') % 2 == 1
@@ -200,4 +200,4 @@ def _count_lines(pieces: Sequence[str]) -> int:
 def _why_broken(fields: Sequence[str] | None, pieces: Sequence[str]) -> str:
     if fields is not None:
         return reasons.WRONG_COLUMNS
-    return reasons.ROW_TOO_LONG if sum(map(len, pieces)) > MAX_ROW else reasons.BROKEN_QUOTES
+    return reasons.ROW_TOO_LONG if sum(map(len, pieces)) > ROW.value else reasons.BROKEN_QUOTES

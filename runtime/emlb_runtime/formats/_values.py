@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from emlb_runtime.errors import DataError
+from emlb_runtime.limits import ANNOTATIONS, Allowance, TooLarge
 from emlb_runtime.records import Document, Entity, Fragment, Note, Relation, Status
 
 from . import report as reasons
@@ -38,6 +39,7 @@ def parse_document(
         entities = []
     if not (isinstance(name, str) and isinstance(entities, list) and isinstance(relations, list)):
         raise shape_error(file, number, '"note", "entities", "relations"')
+    _check_counts(file, number, entities, relations)
     within = value.get("text")
     if within is not None and not isinstance(within, str):
         raise shape_error(file, number, 'a "text" that is a string')
@@ -51,8 +53,9 @@ def parse_document(
     if error is not None:
         report("", reasons.FAILED_NOTE)
     kept: dict[str, Entity] = {}
+    allowance = Allowance()
     for item in entities:
-        entity, reason = _parse_entity(item, note, text is not None)
+        entity, reason = _parse_entity(item, note, text is not None, allowance)
         if entity is not None and entity.id in kept:
             entity, reason = None, reasons.REPEATED_ID
         if reason is not None:
@@ -75,7 +78,14 @@ def parse_document(
     return document, Report(count_document(document), tuple(problems))
 
 
-def _parse_entity(item: Any, note: Note, has_text: bool) -> tuple[Entity | None, str | None]:
+def _check_counts(file: Path | str, number: int, entities: list[Any], relations: list[Any]) -> None:
+    if max(len(entities), len(relations)) > ANNOTATIONS.value:
+        raise DataError(f"{file}:{number}: {TooLarge(ANNOTATIONS)}")
+
+
+def _parse_entity(
+    item: Any, note: Note, has_text: bool, allowance: Allowance
+) -> tuple[Entity | None, str | None]:
     """The entity, if usable, and what is wrong with it, if anything."""
     if not isinstance(item, dict):
         return None, reasons.MALFORMED
@@ -85,19 +95,25 @@ def _parse_entity(item: Any, note: Note, has_text: bool) -> tuple[Entity | None,
     attributes = item.get("attributes", {})
     if not (isinstance(attributes, dict) and _are_strings(*attributes.values())):
         return None, reasons.MALFORMED
+    is_redacted = "text" not in item  # as emlb-run --redact-text writes it
+    if is_redacted:
+        text = ""
     if not (_are_strings(id, type, text, task) and _is_probability(score)) or spans is None:
         return None, reasons.MALFORMED
     reason = check_spans(spans, len(note.text) if has_text else None)
     if reason is not None:
         return None, reason
-    if (spans[0][0], spans[-1][1]) != (start, end):
+    # 4.0 and true equal whole numbers, but cut no text.
+    if not (_is_count(start) and _is_count(end)) or (spans[0][0], spans[-1][1]) != (start, end):
         return None, reasons.MALFORMED
     if has_text:
+        if not allowance.take(spans):
+            return None, reasons.LONG_MENTIONS
         entity = Entity.annotate(
             note, id, type, spans, score=float(score), task=task, attributes=attributes
         )
-        return entity, None if entity.text == text else reasons.SURFACE_DIFFERS
-    if len(text) != end - start:
+        return entity, None if is_redacted or entity.text == text else reasons.SURFACE_DIFFERS
+    if not is_redacted and len(text) != end - start:
         return None, reasons.LENGTH_DIFFERS
     fragments = spans if len(spans) > 1 else ()
     return Entity(id, type, start, end, text, float(score), task, fragments, attributes), None
@@ -137,8 +153,10 @@ def parse_mixture(
     are_lists = isinstance(entities, list) and isinstance(relations, list)
     if not (_are_strings(name, text) and are_lists):
         raise shape_error(path, number, '"corpus", "doc", "text", "entities", "relations"')
+    _check_counts(path, number, entities, relations)
     note = Note(f"{corpus}/{name}", text)
     problems: list[Problem] = []
+    allowance = Allowance()
     kept: dict[int, Entity] = {}
     for index, item in enumerate(entities):
         id = f"T{index + 1}"
@@ -146,6 +164,8 @@ def parse_mixture(
         if isinstance(item, list) and len(item) == 2 and _are_strings(item[0]):
             spans = _parse_spans(item[1])
         reason = reasons.MALFORMED if spans is None else check_spans(spans, len(text))
+        if spans and reason is None and not allowance.take(spans):
+            reason = reasons.LONG_MENTIONS
         if spans is None or reason is not None:
             problems.append(Problem(str(path), number, id, str(reason)))
         else:

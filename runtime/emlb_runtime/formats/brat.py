@@ -14,12 +14,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from emlb_runtime.errors import DataError
+from emlb_runtime.limits import ANNOTATION_FILE, NOTE, Limit, TooLarge, read_file
 from emlb_runtime.records import Document, Note
 
 from . import report as reasons
 from ._brat_parser import BratParser, surface_of
 from .folders import files_below
-from .report import Report, unusable, why_unreadable
+from .report import Report, unusable
 
 _ENTITY_ID = re.compile(r"T[0-9]{1,9}")
 
@@ -73,13 +74,8 @@ def scan_brat_folder(
     for name, pair in pairs.items():
         try:
             yield read_brat(pair[0], name=name, annotations=pair[1])
-        except DataError:
-            for path in pair:
-                if broken := why_unreadable(path):
-                    yield None, unusable(path, broken)
-                    break
-            else:
-                raise
+        except _Unusable as error:
+            yield None, unusable(error.path, error.reason)
 
 
 def find_brat_pairs(
@@ -149,15 +145,16 @@ def read_brat(
         annotations: the ``.ann`` file; the one beside the text if None.
 
     Raises:
-        DataError: if either file is missing, unreadable or not UTF-8.
+        DataError: if either file is missing, unreadable, too large or not UTF-8.
     """
     annotation_path = annotations or text_path.with_suffix(".ann")
-    return parse_brat(
-        _read_text(text_path),
-        _read_text(annotation_path),
-        name=text_path.stem if name is None else name,
-        file=str(annotation_path),
-    )
+    text = _read_text(text_path, NOTE)
+    lines = _read_text(annotation_path, ANNOTATION_FILE)
+    name = text_path.stem if name is None else name
+    try:
+        return parse_brat(text, lines, name=name, file=str(annotation_path))
+    except TooLarge as error:
+        raise _Unusable(annotation_path, error.reason, str(error)) from None
 
 
 def parse_brat(
@@ -178,6 +175,9 @@ def parse_brat(
 
     Returns:
         The document, in file order, and what could not be used.
+
+    Raises:
+        DataError: if there are more annotations than ``limits.ANNOTATIONS``.
     """
     return BratParser(Note(name, text), file or f"{name}.ann").parse(annotations)
 
@@ -236,16 +236,29 @@ def _check_value(document: Document, value: str) -> str:
     return value
 
 
-def _read_text(path: Path) -> str:
+class _Unusable(DataError):
+    """A file that ends the reading of its document; the reason is one for reports."""
+
+    def __init__(self, path: Path, reason: str, message: str) -> None:
+        super().__init__(f"{path}: {message}")
+        self.path = path
+        self.reason = reason
+
+
+def _read_text(path: Path, limit: Limit) -> str:
     try:
-        data = path.read_bytes()
+        data = read_file(path, limit)
+    except TooLarge as error:
+        raise _Unusable(path, error.reason, str(error)) from None
     except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror})") from None
+        message = f"cannot be read ({error.strerror})"
+        raise _Unusable(path, reasons.UNREADABLE, message) from None
     try:
         # surrogatepass: the writer keeps a lone surrogate, and offsets must stay true.
         return data.decode("utf-8", "surrogatepass")
     except UnicodeDecodeError as error:
-        raise DataError(
-            f"{path}: not UTF-8 at byte {error.start}; convert the file to UTF-8 and check "
+        message = (
+            f"not UTF-8 at byte {error.start}; convert the file to UTF-8 and check "
             "that the offsets still fit"
-        ) from None
+        )
+        raise _Unusable(path, reasons.NOT_UTF8, message) from None

@@ -7,14 +7,15 @@ entity or relation that cannot be used is reported, and the rest is read.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from emlb_runtime.errors import DataError
+from emlb_runtime.limits import TooLarge, read_lines
 from emlb_runtime.records import Document, Entity, Triple
 
+from ._json_lines import parse_line
 from ._values import parse_document, parse_mixture, shape_error
 from .report import Report
 
@@ -161,19 +162,25 @@ def _mention_to_json(entity: Entity) -> dict[str, Any]:
 
 def _read_objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """The objects of a JSON-lines file with their line numbers; skips blank lines."""
+    number = 0
     try:
-        with path.open("rb") as lines:  # binary: only "\n" ends a line
-            for number, line in enumerate(lines, start=1):
+        with path.open("rb") as file:  # binary: only "\n" ends a line
+            for number, line in enumerate(read_lines(file), start=1):
                 if number == 1:
                     line = line.removeprefix(b"\xef\xbb\xbf")
-                if not line.strip():
-                    continue
-                try:
-                    value = json.loads(line.decode("utf-8", "surrogatepass"))
-                except (ValueError, RecursionError):  # its message could quote the line
-                    value = None
-                if not isinstance(value, dict):
-                    raise shape_error(path, number, "the members of its format")
-                yield number, value
+                if line.strip():
+                    yield number, _parse_object(line, path, number)
+    except TooLarge as error:
+        raise DataError(f"{path}:{number + 1}: {error}") from None
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from None
+
+
+def _parse_object(line: bytes, path: Path, number: int) -> dict[str, Any]:
+    try:
+        value = parse_line(line)
+    except DataError as error:
+        raise DataError(f"{path}:{number}: {error}") from None
+    if value is None:
+        raise shape_error(path, number, "the members of its format")
+    return value

@@ -30,7 +30,8 @@ _HEADER_LIMIT = 65_536
 _ID = re.compile(r"(?=.*[0-9])[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", re.ASCII)
 
 # What the columns in front of the free text look like: where to go on after a broken row.
-_KEY, _OPTIONAL, _TIME = r"[\w.-]*\d[\w.-]*", r"[\w.-]*", r"[\d:./T -]*"
+# Possessive: a megabyte of digits is tried once and not from every digit anew.
+_KEY, _OPTIONAL, _TIME = r"(?=[\w.-]*\d)[\w.-]*+", r"[\w.-]*+", r"[\d:./T -]*+"
 _SHAPES = {
     **dict.fromkeys(("row_id", "note_id", "subject_id"), _KEY),
     **dict.fromkeys(("", "unnamed: 0"), _OPTIONAL),  # the index that pandas writes

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from emlb_runtime.limits import NOTE, Limit, TooLarge, read_file
 from emlb_runtime.records import Document, Entity, Fragment
 
 MALFORMED = "line is not a well-formed annotation"
@@ -45,7 +46,7 @@ NO_TEXT = "annotations without their text"
 NO_ANNOTATIONS = "text without its annotations"
 REPEATED_DOCUMENT = "document was read before under this name"
 BROKEN_QUOTES = "row whose quotes are not paired, or not doubled inside a field"
-ROW_TOO_LONG = "row is longer than the limit, or a quote in it is never closed"
+ROW_TOO_LONG = "row is longer than EMLB_MAX_ROW allows, or a quote in it is never closed"
 NO_ROW_ID = "row has no usable id"
 EMPTY_TEXT = "row has no text"
 NOT_DECODED = "text is not valid in the encoding asked for"
@@ -53,7 +54,11 @@ DAMAGED_GZIP = "compressed file ends early or is damaged: what follows could not
 NO_NOTE_COLUMNS = "header lacks ROW_ID (or note_id), SUBJECT_ID or TEXT in the encoding asked for"
 NO_FILTER_COLUMN = "header lacks the column that the rows are to be chosen by"
 NO_ROWS = "table has a header and no rows"
-LARGE_XML = "XML larger or nested deeper than is read"
+NOT_READ_ON = "file was not read from here on"
+DEEP_FOLDER = "folders are nested deeper than is looked into"
+DEEP_JSON = "JSON nested deeper than is read"
+DEEP_XML = "XML nested deeper than is read"
+LONG_MENTIONS = "mentions of the document are longer in all than EMLB_MAX_MENTIONS allows"
 WRONG_ROOT = "XML whose root element is not the format's"
 LINKING_ATTRIBUTE = "attribute names another annotation: kept as the id only"
 NOT_COMPLETED = "annotation file is not marked completed and was passed over"
@@ -135,10 +140,12 @@ def unusable(file: object, reason: str, *, line: int = 0) -> Report:
     return Report({"documents_lost": 1}, (Problem(str(file), line, "", reason),))
 
 
-def why_unreadable(path: Path) -> str | None:
-    """Why a file cannot be read as UTF-8; None if it can."""
+def why_unreadable(path: Path, limit: Limit = NOTE) -> str | None:
+    """Why a file cannot be read as UTF-8 within its limit; None if it can."""
     try:
-        path.read_bytes().decode("utf-8", "surrogatepass")
+        read_file(path, limit).decode("utf-8", "surrogatepass")
+    except TooLarge as error:
+        return error.reason
     except OSError:
         return UNREADABLE
     except UnicodeDecodeError:

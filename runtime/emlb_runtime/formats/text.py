@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from emlb_runtime.errors import ConfigError
+from emlb_runtime.limits import FOLDERS, NOTE, TooLarge, read_file, read_stream
 from emlb_runtime.records import ErrorRecord, Note
 
 if TYPE_CHECKING:
@@ -113,7 +114,9 @@ def read_note(
         ConfigError: if the encoding is unknown; see ``check_encoding``.
     """
     try:
-        data = _read_stdin() if path is None else path.read_bytes()
+        data = _read_stdin() if path is None else read_file(path, NOTE)
+    except TooLarge as error:
+        return ErrorRecord(name, str(error))
     except OSError as error:
         return ErrorRecord(name, _explain(error, path))
     try:
@@ -206,6 +209,9 @@ def _walk(
     except OSError as error:
         yield ErrorRecord(Path(folder).as_posix(), _explain(error, None))
         return
+    if len(above) >= FOLDERS:
+        yield ErrorRecord(Path(folder).as_posix(), f"it lies deeper than {FOLDERS} folders")
+        return
     here = (status.st_dev, status.st_ino)
     if here in above:  # a link that leads back up: its notes are being listed already
         return
@@ -249,7 +255,7 @@ def _identity(item: NoteFile | ErrorRecord) -> str:
 def _read_stdin() -> bytes:
     if sys.stdin is None:
         raise OSError("standard input is closed")
-    return sys.stdin.buffer.read()
+    return read_stream(sys.stdin.buffer, NOTE)
 
 
 def _explain(error: OSError, path: Path | None) -> str:

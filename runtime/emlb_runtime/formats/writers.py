@@ -2,6 +2,7 @@
 
 A JSON line goes out whole, in one write that is flushed; a brat file appears under its
 name only when it is complete. A run that is killed leaves whole lines and whole files.
+Files are readable by their owner only.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol, Self, TextIO
 
@@ -18,6 +19,7 @@ from emlb_runtime.errors import ConfigError, DataError
 from emlb_runtime.records import Document, ErrorRecord
 
 from .brat import format_brat
+from .disk import make_folder, open_private, replace_file
 from .jsonl import document_to_json, triple_to_json
 
 FORMATS = ("triples", "documents", "brat")
@@ -53,7 +55,9 @@ class Writer(Protocol):
         """Close the writer."""
 
 
-def open_writer(format: str, out: Path | TextIO, *, append: bool = False) -> Writer:
+def open_writer(
+    format: str, out: Path | TextIO, *, append: bool = False, redact_text: bool = False
+) -> Writer:
     """Open a writer for one of FORMATS.
 
     Args:
@@ -62,18 +66,70 @@ def open_writer(format: str, out: Path | TextIO, *, append: bool = False) -> Wri
         out: a file or an open stream for JSON lines; a folder for brat, which is made.
         append: continue an earlier output. Otherwise a file is written afresh, and a
             folder that already holds ``.ann`` files is refused.
+        redact_text: leave the text of mentions out of JSON lines.
 
     Raises:
-        ConfigError: if the format is unknown or the output cannot be opened.
+        ConfigError: if the format is unknown, cannot be redacted, or the output cannot be
+            opened.
     """
     if format not in FORMATS:
         raise ConfigError(f"unknown output format {format!r}; choose {', '.join(FORMATS)}")
     if format == "brat":
         if not isinstance(out, Path):
             raise ConfigError("the brat format needs a folder to write to, not a stream")
+        if redact_text:
+            raise ConfigError(
+                "the brat format keeps every note beside its annotations, so that no text can "
+                "be left out: choose triples or documents"
+            )
         return _BratWriter(out, append)
-    lines = _triple_lines if format == "triples" else _document_lines
-    return _JsonWriter(_Lines(out, append), lines)
+    return _JsonWriter(_Lines(out, append), format, redact_text)
+
+
+def document_lines(format: str, document: Document, *, redact_text: bool = False) -> bytes:
+    """A document as the lines of a JSON format, in UTF-8; empty if it has no triple.
+
+    Args:
+        format: ``triples`` or ``documents``.
+        document: the document.
+        redact_text: leave the text of mentions out: types, offsets and scores remain.
+    """
+    values = _to_values(format, document, redact_text)
+    return "".join(_json_line(value, "utf-8") for value in values).encode("utf-8")
+
+
+def error_line(record: ErrorRecord) -> bytes:
+    """An error record as a line, in UTF-8."""
+    return _json_line(_error_to_json(record), "utf-8").encode("utf-8")
+
+
+def write_brat_pair(folder: Path, document: Document, *, durable: bool = False) -> None:
+    """Write a document's ``.txt`` and then its ``.ann`` file, each whole or not at all.
+
+    Args:
+        folder: an existing one.
+        document: the document.
+        durable: see ``disk.replace_file``.
+
+    Raises:
+        DataError: if the folder holds another note under this name, or brat cannot hold the
+            document.
+        OSError: if it cannot be written.
+    """
+    stem = brat_stem(document.note.name)
+    annotations = format_brat(document).encode("utf-8", "surrogatepass")
+    text = document.note.text.encode("utf-8", "surrogatepass")
+    path = folder / f"{stem}.txt"
+    # Compared on disk, not in memory: notes may be many, and a run may be resumed.
+    if path.exists():
+        if path.read_bytes() != text:
+            raise DataError(
+                f"{document.note.name}: {path} already holds another note; give the notes "
+                "names that differ in more than .txt and capitals, or use another folder"
+            )
+    else:
+        replace_file(path, text, durable=durable)
+    replace_file(folder / f"{stem}.ann", annotations, durable=durable)
 
 
 def brat_stem(name: str) -> str:
@@ -99,12 +155,23 @@ def _is_short(stem: str) -> bool:
     return len(stem.encode("utf-8")) <= _STEM_BYTES
 
 
-def _triple_lines(document: Document) -> Iterable[dict[str, Any]]:
-    return (triple_to_json(document.note.name, triple) for triple in document.triples())
+def _to_values(format: str, document: Document, redact_text: bool) -> list[dict[str, Any]]:
+    """The JSON values of a document's lines."""
+    if format == "triples":
+        name = document.note.name
+        values = [triple_to_json(name, triple) for triple in document.triples()]
+        mentions = [value[side] for value in values for side in ("head", "tail")]
+    else:
+        values = [document_to_json(document)]
+        mentions = values[0]["entities"]
+    if redact_text:
+        for mention in mentions:
+            del mention["text"]
+    return values
 
 
-def _document_lines(document: Document) -> Iterable[dict[str, Any]]:
-    return (document_to_json(document),)
+def _error_to_json(record: ErrorRecord) -> dict[str, Any]:
+    return {"note": record.note, "error": record.error}
 
 
 def _json_line(value: dict[str, Any], encoding: str) -> str:
@@ -127,7 +194,8 @@ class _Lines:
             self._stream = out
             return
         try:
-            self._file = out.open("ab" if append else "wb")
+            descriptor = open_private(out, fresh=not append, follow=True)
+            self._file = os.fdopen(descriptor, "ab" if append else "wb")
         except OSError as error:
             raise ConfigError(
                 f"{out}: cannot be written ({error.strerror}); choose another output"
@@ -152,19 +220,18 @@ class _Lines:
 
 
 class _JsonWriter:
-    """Triples or documents: whatever lines it is told to make of a document."""
+    """Triples or documents."""
 
-    def __init__(
-        self, lines: _Lines, to_values: Callable[[Document], Iterable[dict[str, Any]]]
-    ) -> None:
+    def __init__(self, lines: _Lines, format: str, redact_text: bool) -> None:
         self._lines = lines
-        self._to_values = to_values
+        self._format = format
+        self._redact_text = redact_text
 
     def write(self, document: Document) -> None:
-        self._lines.write(self._to_values(document))
+        self._lines.write(_to_values(self._format, document, self._redact_text))
 
     def write_error(self, record: ErrorRecord) -> None:
-        self._lines.write([{"note": record.note, "error": record.error}])
+        self._lines.write([_error_to_json(record)])
 
     def close(self) -> None:
         self._lines.close()
@@ -182,7 +249,7 @@ class _BratWriter:
     def __init__(self, folder: Path, append: bool) -> None:
         self._folder = folder
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            make_folder(folder)
             occupied = not append and next(folder.glob("*.ann"), None) is not None
         except OSError as error:
             raise ConfigError(
@@ -196,23 +263,10 @@ class _BratWriter:
         self._errors = _Lines(folder / ERRORS_FILE, append)
 
     def write(self, document: Document) -> None:
-        stem = brat_stem(document.note.name)
-        annotations = format_brat(document).encode("utf-8", "surrogatepass")
-        text = document.note.text.encode("utf-8", "surrogatepass")
-        path = self._folder / f"{stem}.txt"
-        # Compared on disk, not in memory: notes may be many, and a run may be resumed.
-        if path.exists():
-            if path.read_bytes() != text:
-                raise DataError(
-                    f"{document.note.name}: {path} already holds another note; give the notes "
-                    "names that differ in more than .txt and capitals, or use another folder"
-                )
-        else:
-            _replace(path, text)
-        _replace(self._folder / f"{stem}.ann", annotations)
+        write_brat_pair(self._folder, document)
 
     def write_error(self, record: ErrorRecord) -> None:
-        self._errors.write([{"note": record.note, "error": record.error}])
+        self._errors.write([_error_to_json(record)])
 
     def close(self) -> None:
         self._errors.close()
@@ -222,10 +276,3 @@ class _BratWriter:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
-
-
-def _replace(path: Path, data: bytes) -> None:
-    """Put the file in place whole, or not at all."""
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_bytes(data)
-    os.replace(partial, path)

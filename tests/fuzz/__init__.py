@@ -1,0 +1,1 @@
+"""Fuzzing of the readers and the extractor; see ``run``."""
