@@ -2,171 +2,74 @@
 
 A bundle is data. Its ``config.json`` names every file with its size and SHA-256; names are
 plain, symbolic links are refused, nothing else in the folder is read, and what was checked
-is what is used: files are read once.
+is what is used: each file is opened once, and the bytes that were hashed and looked into are
+those that the libraries get.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
-import re
-from collections.abc import Mapping
+import os
+import stat
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
-from .errors import BundleError, ConfigError
-from .pipeline import Special
-from .schema import Task
-from .windows import WindowConfig
+from .bundle_config import (
+    CONFIG_NAME,
+    FORMAT,
+    MAX_CONFIG_BYTES,
+    PRECISIONS,
+    BundleConfig,
+)
+from .checks.graph import Network, read_network
+from .checks.networks import check_encoder, check_relations
+from .checks.scores import check_scores
+from .checks.tokenizer_json import check_tokenizer
+from .errors import BundleError
 
-FORMAT = 1
-CONFIG_NAME = "config.json"
-MAX_CONFIG_BYTES = 4 << 20
-MAX_FILE_BYTES = 2 << 30
-PRECISIONS = ("int8", "fp16", "fp32")
+__all__ = [
+    "CONFIG_NAME",
+    "DEFAULT_MODEL",
+    "FORMAT",
+    "PRECISIONS",
+    "Bundle",
+    "BundleConfig",
+    "Contents",
+]
+
 DEFAULT_MODEL = Path(__file__).parent / "models" / "emlb-clinical-small"
 
-_PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
-_SHA256 = re.compile(r"[0-9a-f]{64}")
+# A link that takes a file's place between two looks at it is not followed, and a pipe that
+# does is not waited for.
+_OPEN_FLAGS = (
+    os.O_RDONLY
+    | getattr(os, "O_NOFOLLOW", 0)
+    | getattr(os, "O_NONBLOCK", 0)
+    | getattr(os, "O_CLOEXEC", 0)
+    | getattr(os, "O_BINARY", 0)
+)
+
+_Found = TypeVar("_Found")
 
 
 @dataclass(frozen=True)
-class BundleConfig:
-    """What ``config.json`` says.
+class Contents:
+    """The checked bytes of a bundle's files, to be given to the libraries.
 
     Attributes:
-        name: of the model.
-        version: of the model.
-        description: one line.
-        tasks: what it extracts.
-        windows: how notes are cut.
-        special: the tokens that frame a window.
-        encoders: file per precision.
-        default_precision: the one to run unless asked otherwise.
-        relations: file per task that has relations.
-        crf: file with the tasks' CRF scores.
-        tokenizer: file of the tokenizer.
-        files: per file its size in bytes and SHA-256.
-        width: of the encoder's hidden states.
-        provenance: base, data and settings it was trained from.
-        scores: measured scores, per precision.
+        encoder: ONNX file of one precision.
+        relations: ONNX file per task that has relations.
+        crf: safetensors file.
+        tokenizer: JSON file.
     """
 
-    name: str
-    version: str
-    description: str
-    tasks: tuple[Task, ...]
-    windows: WindowConfig
-    special: Special
-    encoders: Mapping[str, str]
-    default_precision: str
-    relations: Mapping[str, str]
-    crf: str
-    tokenizer: str
-    files: Mapping[str, tuple[int, str]]
-    width: int
-    provenance: Mapping[str, Any]
-    scores: Mapping[str, Any]
-
-    def to_json(self) -> dict[str, Any]:
-        """The values of ``config.json``."""
-        return {
-            "format": FORMAT,
-            "name": self.name,
-            "version": self.version,
-            "description": self.description,
-            "tasks": [task.to_json() for task in self.tasks],
-            "windows": {
-                "max_pieces": self.windows.max_pieces,
-                "overlap": self.windows.overlap,
-            },
-            "special": {
-                "cls": self.special.cls,
-                "sep": self.special.sep,
-                "pad": self.special.pad,
-            },
-            "encoders": dict(self.encoders),
-            "default_precision": self.default_precision,
-            "relations": dict(self.relations),
-            "crf": self.crf,
-            "tokenizer": self.tokenizer,
-            "files": {
-                name: {"bytes": size, "sha256": digest}
-                for name, (size, digest) in sorted(self.files.items())
-            },
-            "width": self.width,
-            "provenance": dict(self.provenance),
-            "scores": dict(self.scores),
-        }
-
-    @classmethod
-    def from_json(cls, values: Any) -> BundleConfig:
-        """The inverse of ``to_json``.
-
-        Raises:
-            BundleError: if the format version is unknown or a value missing or malformed.
-        """
-        if not isinstance(values, Mapping):
-            raise BundleError(f"{CONFIG_NAME} is not a JSON object")
-        if values.get("format") != FORMAT:
-            raise BundleError(
-                f"{CONFIG_NAME} has format version {str(values.get('format'))[:20]}; this "
-                f"runtime reads version {FORMAT}: export the model again or update EMLB"
-            )
-        try:
-            config = cls(
-                name=str(values["name"]),
-                version=str(values["version"]),
-                description=str(values["description"]),
-                tasks=tuple(Task.from_json(task) for task in values["tasks"]),
-                windows=WindowConfig(**{k: int(v) for k, v in values["windows"].items()}),
-                special=Special(**{k: int(v) for k, v in values["special"].items()}),
-                encoders={str(k): str(v) for k, v in values["encoders"].items()},
-                default_precision=str(values["default_precision"]),
-                relations={str(k): str(v) for k, v in values["relations"].items()},
-                crf=str(values["crf"]),
-                tokenizer=str(values["tokenizer"]),
-                files={
-                    str(name): (int(entry["bytes"]), str(entry["sha256"]))
-                    for name, entry in values["files"].items()
-                },
-                width=int(values["width"]),
-                provenance=dict(values["provenance"]),
-                scores=dict(values["scores"]),
-            )
-        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-            raise BundleError(
-                f"{CONFIG_NAME} is incomplete or malformed ({type(error).__name__}: {error})"
-            ) from None
-        except ConfigError as error:
-            raise BundleError(f"{CONFIG_NAME}: {error}") from None
-        config._check()
-        return config
-
-    def _check(self) -> None:
-        used = [*self.encoders.values(), *self.relations.values(), self.crf, self.tokenizer]
-        for name in (*used, *self.files):
-            if not _PLAIN_NAME.fullmatch(name) or name == CONFIG_NAME:
-                raise BundleError(f"{CONFIG_NAME} names {name[:80]!r}: not a plain file name")
-        for name in used:
-            if name not in self.files:
-                raise BundleError(f"{CONFIG_NAME} uses {name} but states no size and hash for it")
-        for name, (size, digest) in self.files.items():
-            if not 0 < size < MAX_FILE_BYTES or not _SHA256.fullmatch(digest):
-                raise BundleError(f"{CONFIG_NAME} states an impossible size or hash for {name}")
-        if unknown := set(self.encoders) - set(PRECISIONS):
-            raise BundleError(f"{CONFIG_NAME} has unknown precisions: {', '.join(sorted(unknown))}")
-        if self.default_precision not in self.encoders:
-            raise BundleError(f"{CONFIG_NAME}: no encoder of precision {self.default_precision}")
-        names = [task.name for task in self.tasks]
-        if not names or len(set(names)) != len(names):
-            raise BundleError(f"{CONFIG_NAME} has no task, or two of one name")
-        for task in self.tasks:
-            if task.relation_types and task.name not in self.relations:
-                raise BundleError(f"{CONFIG_NAME}: no relation head for task {task.name}")
-        if not 0 < self.width <= 65536:
-            raise BundleError(f"{CONFIG_NAME} states an impossible width")
+    encoder: bytes
+    relations: Mapping[str, bytes]
+    crf: bytes
+    tokenizer: bytes
 
 
 @dataclass(frozen=True)
@@ -195,14 +98,9 @@ class Bundle:
         if not path.is_dir():
             raise BundleError(f"{path}: there is no such bundle folder")
         try:
-            text = _read_plain(path / CONFIG_NAME, MAX_CONFIG_BYTES)
-            config = BundleConfig.from_json(json.loads(text.decode("utf-8")))
+            config = BundleConfig.parse(_read_plain(path / CONFIG_NAME, None))
             for name, (size, _) in config.files.items():
-                _check_plain(path / name)
-                if (path / name).stat().st_size != size:
-                    raise BundleError(f"{name} is not of the size that {CONFIG_NAME} states")
-        except (ValueError, RecursionError):
-            raise BundleError(f"{path}: {CONFIG_NAME} is not valid JSON") from None
+                _check_plain(path / name, size)
         except BundleError as error:
             raise BundleError(f"{path}: {error}") from None
         return cls(path, config)
@@ -213,42 +111,141 @@ class Bundle:
         Raises:
             BundleError: if the file changed since the bundle was written.
         """
-        size, digest = self.config.files[name]
+        data = self._read(name)
+        self._check_hash(name, data)
+        return data
+
+    def contents(self, precision: str) -> Contents:
+        """The bytes of the files that one precision needs, checked as far as can be told.
+
+        Hashes are computed in a second thread while the bytes are looked into; a file that
+        fails both is reported as altered.
+
+        Args:
+            precision: one of ``config.encoders``.
+
+        Raises:
+            BundleError: naming the folder, the file and the reason.
+        """
+        with ThreadPoolExecutor(1, thread_name_prefix="emlb-hash") as pool:
+            return _Opener(self, pool).contents(precision)
+
+    def verify(self) -> None:
+        """Check every file, named by a role or not.
+
+        Raises:
+            BundleError: if one differs from its hash, or is not what its role asks.
+        """
+        for name in self.config.files:
+            self.read(name)
+        for precision in self.config.encoders:
+            self.contents(precision)
+
+    def _read(self, name: str) -> bytes:
         try:
-            data = _read_plain(self.folder / name, size)
+            return _read_plain(self.folder / name, self.config.files[name][0])
         except BundleError as error:
             raise BundleError(f"{self.folder}: {error}") from None
-        if hashlib.sha256(data).hexdigest() != digest:
+
+    def _check_hash(self, name: str, data: bytes) -> None:
+        if hashlib.sha256(data).hexdigest() != self.config.files[name][1]:
             raise BundleError(
                 f"{self.folder}: {name} is not the file that {CONFIG_NAME} describes (its "
                 "SHA-256 differs): copy or export the bundle again"
             )
+
+
+class _Opener:
+    """Reads a bundle's files, the largest first, so that it is hashed beside all the rest."""
+
+    def __init__(self, bundle: Bundle, pool: ThreadPoolExecutor) -> None:
+        self._bundle = bundle
+        self._pool = pool
+        self._hashes: list[Future[None]] = []
+
+    def contents(self, precision: str) -> Contents:
+        config = self._bundle.config
+        name = config.encoders[precision]
+        encoder = self._read(name)
+        try:
+            network = self._check(name, lambda: read_network(encoder))
+            kind = self._check(
+                name, lambda: check_encoder(network, width=config.width, labels=config.labels)
+            )
+            relations = {
+                task: self._relations(task, file, kind) for task, file in config.relations.items()
+            }
+            crf, tokenizer = self._read(config.crf), self._read(config.tokenizer)
+            self._check(config.crf, lambda: check_scores(crf, labels=config.labels))
+            self._check(config.tokenizer, lambda: self._tokenizer(tokenizer, network))
+        finally:
+            for pending in self._hashes:
+                pending.result()
+        return Contents(encoder, relations, crf, tokenizer)
+
+    def _relations(self, task: str, name: str, kind: int) -> bytes:
+        data, config = self._read(name), self._bundle.config
+        n_relations = {task.name: len(task.relation_types) for task in config.tasks}[task]
+        network = self._check(name, lambda: read_network(data))
+        self._check(
+            name,
+            lambda: check_relations(
+                network, width=config.width, n_relations=n_relations, hidden_kind=kind
+            ),
+        )
         return data
 
-    def verify(self) -> None:
-        """Check the hash of every file.
+    def _tokenizer(self, data: bytes, encoder: Network) -> None:
+        special = self._bundle.config.special
+        check_tokenizer(
+            data,
+            special=(special.cls, special.sep, special.pad),
+            rows=encoder.rows.get("input_ids"),
+        )
 
-        Raises:
-            BundleError: if one differs.
-        """
-        for name in self.config.files:
-            self.read(name)
+    def _read(self, name: str) -> bytes:
+        data = self._bundle._read(name)
+        self._hashes.append(self._pool.submit(self._bundle._check_hash, name, data))
+        return data
+
+    def _check(self, name: str, check: Callable[[], _Found]) -> _Found:
+        try:
+            return check()
+        except BundleError as error:
+            raise BundleError(f"{self._bundle.folder}: {name}: {error}") from None
 
 
-def _check_plain(path: Path) -> None:
-    if path.is_symlink():
-        raise BundleError(f"{path.name} is a symbolic link; a bundle holds plain files only")
-    if not path.is_file():
-        raise BundleError(f"{path.name} is missing")
-
-
-def _read_plain(path: Path, limit: int) -> bytes:
-    _check_plain(path)
+def _check_plain(path: Path, size: int | None) -> None:
+    """Refuse what is no plain file, before it is opened: opening a device may do something."""
     try:
-        with path.open("rb") as file:
-            data = file.read(limit + 1)
+        _check_status(path.name, path.lstat(), size)
+    except FileNotFoundError:
+        raise BundleError(f"{path.name} is missing") from None
     except OSError as error:
         raise BundleError(f"{path.name} cannot be read: {error.strerror}") from None
-    if len(data) > limit:
-        raise BundleError(f"{path.name} is larger than {limit:,} bytes")
+
+
+def _check_status(name: str, status: os.stat_result, size: int | None) -> None:
+    if stat.S_ISLNK(status.st_mode):
+        raise BundleError(f"{name} is a symbolic link; a bundle holds plain files only")
+    if not stat.S_ISREG(status.st_mode):
+        raise BundleError(f"{name} is not a plain file")
+    if size is None and status.st_size > MAX_CONFIG_BYTES:
+        raise BundleError(f"{name} is larger than {MAX_CONFIG_BYTES:,} bytes")
+    if size is not None and status.st_size != size:
+        raise BundleError(f"{name} is not of the size that {CONFIG_NAME} states")
+
+
+def _read_plain(path: Path, size: int | None) -> bytes:
+    """A plain file of that size; None is one of any size up to that of a configuration."""
+    _check_plain(path, size)
+    try:
+        with open(os.open(path, _OPEN_FLAGS), "rb") as file:
+            status = os.fstat(file.fileno())
+            _check_status(path.name, status, size)
+            data = file.read(status.st_size + 1)
+    except OSError as error:
+        raise BundleError(f"{path.name} cannot be read: {error.strerror}") from None
+    if len(data) != status.st_size:
+        raise BundleError(f"{path.name} changed while it was read")
     return data

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from .calibration import sigmoid
 from .labels import WordSpan
 from .schema import Task, enumerate_pairs, select
 from .windows import Window, deciding_window, deciding_windows
@@ -22,7 +23,8 @@ from .windows import Window, deciding_window, deciding_windows
 class Mention(NamedTuple):
     """A mention on the note's word axis.
 
-    ``type`` is an index into the task's entity types, ``score`` a probability.
+    ``type`` is an index into the task's entity types, ``score`` the network's probability,
+    not yet calibrated.
     """
 
     start: int
@@ -136,22 +138,39 @@ class Decoding:
             )
 
 
-def pair_probabilities(
-    task: Task, types: NDArray[np.int64], logits: NDArray[np.floating]
+def score_pairs(
+    task: Task,
+    types: NDArray[np.int64],
+    certainty: NDArray[np.float64],
+    logits: NDArray[np.floating],
 ) -> NDArray[np.float64]:
-    """Probabilities (P, R) of pairs whose (P, 2) types are given; zero where not allowed."""
-    probabilities = 0.5 * (1.0 + np.tanh(0.5 * logits.astype(np.float64)))  # sigmoid, no overflow
-    allowed = task.allowed[:, types[:, 0], types[:, 1]].T
-    return np.where(allowed, probabilities, 0.0)
+    """Scores of pairs of mentions.
+
+    Args:
+        task: gives signatures and calibration.
+        types: (P, 2) entity type index of head and tail.
+        certainty: (P, 2) the network's probability of head and tail.
+        logits: (P, R) of the relation head.
+
+    Returns:
+        (P, R): how likely the triple is right; without a calibration, the probability that
+        the mentions are related. Zero where the signature forbids the relation.
+    """
+    scores = sigmoid(logits)
+    if task.calibration is not None:
+        scores = task.calibration.triple_scores(
+            task.relation_types, certainty[:, 0], scores, certainty[:, 1]
+        )
+    return np.where(task.allowed[:, types[:, 0], types[:, 1]].T, scores, 0.0)
 
 
 def choose(
     task: Task, candidates: Candidates, logits: NDArray[np.floating]
 ) -> list[tuple[int, int, float]]:
-    """(pair, relation type, probability) of the relations to report."""
+    """(pair, relation type, score) of the relations to report."""
     types = np.array([mention.type for mention in candidates.mentions], dtype=np.int64)
-    probabilities = pair_probabilities(task, types[candidates.pairs], logits)
+    certainty = np.array([mention.score for mention in candidates.mentions])
+    scores = score_pairs(task, types[candidates.pairs], certainty[candidates.pairs], logits)
     return [
-        (pair, relation, float(probabilities[pair, relation]))
-        for pair, relation in select(task, probabilities)
+        (pair, relation, float(scores[pair, relation])) for pair, relation in select(task, scores)
     ]

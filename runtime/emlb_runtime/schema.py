@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .calibration import Calibration
 from .errors import ConfigError
 from .labels import LabelScheme
 
@@ -31,8 +32,9 @@ class Task:
         entity_types: in index order.
         relation_types: in index order.
         signatures: which head and tail types each relation may join.
-        thresholds: per relation type, the probability from which a pair is reported;
-            0.5 where none is given.
+        thresholds: per relation type, the score from which a pair is reported; 0.5 where
+            none is given.
+        calibration: from the network's probabilities to scores; None takes them as they are.
         selection: ``threshold`` reports every relation above its threshold, ``greedy``
             at most the likeliest one for each pair of mentions.
 
@@ -45,6 +47,7 @@ class Task:
     relation_types: tuple[str, ...] = ()
     signatures: tuple[Signature, ...] = ()
     thresholds: Mapping[str, float] | None = None
+    calibration: Calibration | None = None
     selection: str = "threshold"
 
     def __post_init__(self) -> None:
@@ -65,6 +68,11 @@ class Task:
         for relation, value in (self.thresholds or {}).items():
             if relation not in self.relation_types or not 0.0 <= value <= 1.0:
                 raise ConfigError(f"task {self.name}: no such threshold as {relation} = {value}")
+        if self.calibration is not None and (
+            set(self.calibration.entity_offsets) != set(self.entity_types)
+            or set(self.calibration.triple_offsets) != set(self.relation_types)
+        ):
+            raise ConfigError(f"task {self.name}: its calibration is of other types")
         if self.selection not in SELECTIONS:
             raise ConfigError(
                 f"task {self.name}: selection is {self.selection!r}, not one of {SELECTIONS}"
@@ -102,6 +110,7 @@ class Task:
             "relation_types": list(self.relation_types),
             "signatures": [list(signature) for signature in self.signatures],
             "thresholds": dict(self.thresholds or {}),
+            "calibration": self.calibration.to_json() if self.calibration else None,
             "selection": self.selection,
         }
 
@@ -113,12 +122,14 @@ class Task:
             ConfigError: if a value is missing or of the wrong kind.
         """
         try:
+            calibration = values.get("calibration")
             return cls(
                 name=str(values["name"]),
                 entity_types=tuple(map(str, values["entity_types"])),
                 relation_types=tuple(map(str, values["relation_types"])),
                 signatures=tuple((str(r), str(h), str(t)) for r, h, t in values["signatures"]),
                 thresholds={str(k): float(v) for k, v in values["thresholds"].items()},
+                calibration=None if calibration is None else Calibration.from_json(calibration),
                 selection=str(values["selection"]),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -144,20 +155,20 @@ def enumerate_pairs(task: Task, types: Sequence[int] | NDArray[np.int64]) -> NDA
     return np.argwhere(joinable)
 
 
-def select(task: Task, probabilities: NDArray[np.floating]) -> list[tuple[int, int]]:
+def select(task: Task, scores: NDArray[np.floating]) -> list[tuple[int, int]]:
     """The relations to report among scored pairs.
 
     Args:
         task: gives thresholds and the selection.
-        probabilities: (P, R), zero where the signature forbids the relation.
+        scores: (P, R), zero where the signature forbids the relation.
 
     Returns:
         (pair, relation type) indices, by pair.
     """
-    chosen = probabilities >= task.cutoffs
-    chosen &= probabilities > 0.0
+    chosen = scores >= task.cutoffs
+    chosen &= scores > 0.0
     if task.selection == "greedy":
-        margin = np.where(chosen, probabilities, -1.0)
+        margin = np.where(chosen, scores, -1.0)
         keep = np.zeros_like(chosen)
         rows = np.flatnonzero(chosen.any(axis=1))
         keep[rows, margin[rows].argmax(axis=1)] = True

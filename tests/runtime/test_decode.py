@@ -15,7 +15,7 @@ from emlb_runtime.decode import (
     Link,
     Mention,
     choose,
-    pair_probabilities,
+    score_pairs,
 )
 from emlb_runtime.labels import WordSpan
 from emlb_runtime.schema import Task, enumerate_pairs
@@ -213,15 +213,17 @@ def test_probabilities_of_allowed_pairs() -> None:
     task = Task("t", ("A", "B"), ("R", "S"), (("R", "A", "B"), ("S", "B", "A")))
     types = np.array([[0, 1], [1, 0], [0, 0]])
     logits = np.array([[0.0, 9.0], [9.0, 1e5], [-1e5, 9.0]], dtype=np.float32)
+    certainty = np.full((3, 2), 0.7)
     np.testing.assert_array_equal(
-        pair_probabilities(task, types, logits), [[0.5, 0.0], [0.0, 1.0], [0.0, 0.0]]
+        score_pairs(task, types, certainty, logits), [[0.5, 0.0], [0.0, 1.0], [0.0, 0.0]]
     )
-    assert pair_probabilities(task, types, np.full((3, 2), -1e5)).max() == 0.0
+    assert score_pairs(task, types, certainty, np.full((3, 2), -1e5)).max() == 0.0
 
 
 @given(st.floats(-30, 30))
 def test_probability_is_the_sigmoid(logit: float) -> None:
-    (value,) = pair_probabilities(TASK, np.array([[0, 1]]), np.array([[logit]]))[0]
+    certainty = np.array([[0.2, 0.9]])  # counts only where there is a calibration
+    (value,) = score_pairs(TASK, np.array([[0, 1]]), certainty, np.array([[logit]]))[0]
     assert value == pytest.approx(1.0 / (1.0 + np.exp(-logit)), rel=1e-9, abs=1e-15)
 
 

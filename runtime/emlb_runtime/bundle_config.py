@@ -1,0 +1,305 @@
+"""What a bundle's ``config.json`` says, every value of it checked before it is used."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from .checks.json_values import check_values, members, parse_json, text, whole
+from .errors import BundleError, ConfigError
+from .pipeline import Special
+from .schema import Task
+from .windows import WindowConfig
+
+FORMAT = 2
+"""What is written. Version 1, without calibration, is read too."""
+
+FORMATS = (1, 2)
+CONFIG_NAME = "config.json"
+MAX_CONFIG_BYTES = 1 << 20
+MAX_FILE_BYTES = 2 << 30
+MAX_TOKENIZER_BYTES = 64 << 20
+MAX_CRF_BYTES = 16 << 20
+MAX_FILES = 256
+MAX_TASKS = 64
+MAX_TYPES = 256
+MAX_PIECES = 8192
+MAX_WIDTH = 65536
+PRECISIONS = ("int8", "fp16", "fp32")
+
+_MAX_VALUES = 200_000
+_MAX_ID = (1 << 31) - 1
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,126}[A-Za-z0-9_-])?")
+_DEVICE = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?")
+"""Names that Windows takes for devices, whatever follows the dot."""
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True)
+class BundleConfig:
+    """What ``config.json`` says.
+
+    Attributes:
+        name: of the model.
+        version: of the model.
+        description: one line.
+        tasks: what it extracts.
+        tuned: per precision with thresholds and calibration of its own, the tasks with them.
+        windows: how notes are cut.
+        special: the tokens that frame a window.
+        encoders: file per precision.
+        default_precision: the one to run unless asked otherwise.
+        relations: file per task that has relations.
+        crf: file with the tasks' CRF scores.
+        tokenizer: file of the tokenizer.
+        files: per file its size in bytes and SHA-256.
+        width: of the encoder's hidden states.
+        provenance: base, data and settings it was trained from.
+        scores: measured scores, per precision.
+    """
+
+    name: str
+    version: str
+    description: str
+    tasks: tuple[Task, ...]
+    windows: WindowConfig
+    special: Special
+    encoders: Mapping[str, str]
+    default_precision: str
+    relations: Mapping[str, str]
+    crf: str
+    tokenizer: str
+    files: Mapping[str, tuple[int, str]]
+    width: int
+    provenance: Mapping[str, Any]
+    scores: Mapping[str, Any]
+    tuned: Mapping[str, tuple[Task, ...]] = field(default_factory=dict)
+
+    def tasks_of(self, precision: str) -> tuple[Task, ...]:
+        """The tasks with the thresholds and calibration of a precision."""
+        return self.tuned.get(precision, self.tasks)
+
+    @property
+    def labels(self) -> dict[str, int]:
+        """Per task, the number of its labels."""
+        return {task.name: task.scheme.n_labels for task in self.tasks}
+
+    def to_json(self) -> dict[str, Any]:
+        """The values of ``config.json``."""
+        return {
+            "format": FORMAT,
+            "name": self.name,
+            "version": self.version,
+            "description": self.description,
+            "tasks": [task.to_json() for task in self.tasks],
+            "tuned": {
+                precision: [task.to_json() for task in tasks]
+                for precision, tasks in self.tuned.items()
+            },
+            "windows": {
+                "max_pieces": self.windows.max_pieces,
+                "overlap": self.windows.overlap,
+            },
+            "special": {
+                "cls": self.special.cls,
+                "sep": self.special.sep,
+                "pad": self.special.pad,
+            },
+            "encoders": dict(self.encoders),
+            "default_precision": self.default_precision,
+            "relations": dict(self.relations),
+            "crf": self.crf,
+            "tokenizer": self.tokenizer,
+            "files": {
+                name: {"bytes": size, "sha256": digest}
+                for name, (size, digest) in sorted(self.files.items())
+            },
+            "width": self.width,
+            "provenance": dict(self.provenance),
+            "scores": dict(self.scores),
+        }
+
+    @classmethod
+    def parse(cls, data: bytes) -> BundleConfig:
+        """The configuration in the bytes of a ``config.json``.
+
+        Raises:
+            BundleError: naming the file and what is wrong in it.
+        """
+        try:
+            values = parse_json(data, max_values=_MAX_VALUES)
+        except BundleError as error:
+            raise BundleError(f"{CONFIG_NAME}: {error}") from None
+        return cls.from_json(values)
+
+    @classmethod
+    def from_json(cls, values: Any) -> BundleConfig:
+        """The inverse of ``to_json``.
+
+        Raises:
+            BundleError: if the format version is unknown or a value missing or malformed.
+        """
+        if not isinstance(values, Mapping):
+            raise BundleError(f"{CONFIG_NAME} is not a JSON object")
+        version = values.get("format")
+        if type(version) is not int or version not in FORMATS:
+            raise BundleError(
+                f"{CONFIG_NAME} has format version {ascii(version)[:20]}; this "
+                f"runtime reads versions {FORMATS[0]} to {FORMAT}: export the model again or "
+                "update EMLB"
+            )
+        try:
+            check_values(values)
+            config = _config(values)
+        except KeyError as error:
+            raise BundleError(f"{CONFIG_NAME} is incomplete: it lacks {error}") from None
+        except (TypeError, ValueError, AttributeError, OverflowError) as error:
+            raise BundleError(f"{CONFIG_NAME} is malformed ({type(error).__name__})") from None
+        except (BundleError, ConfigError) as error:
+            raise BundleError(f"{CONFIG_NAME}: {error}") from None
+        config._check()
+        if unknown := set(values) - set(config.to_json()):
+            raise BundleError(f"{CONFIG_NAME} has unknown members: {min(unknown)[:80]!a}")
+        return config
+
+    def _check(self) -> None:
+        if unknown := {*self.encoders, *self.tuned} - set(PRECISIONS):
+            raise BundleError(f"{CONFIG_NAME} has unknown precisions: {', '.join(sorted(unknown))}")
+        self._check_files()
+        if self.default_precision not in self.encoders:
+            raise BundleError(f"{CONFIG_NAME}: no encoder of precision {self.default_precision}")
+        names = [task.name for task in self.tasks]
+        if not names or len(set(names)) != len(names):
+            raise BundleError(f"{CONFIG_NAME} has no task, or two of one name")
+        for task in self.tasks:
+            if task.relation_types and task.name not in self.relations:
+                raise BundleError(f"{CONFIG_NAME}: no relation head for task {task.name}")
+        related = {task.name for task in self.tasks if task.relation_types}
+        if set(self.relations) - related:
+            raise BundleError(f"{CONFIG_NAME}: a relation head of no task that has relations")
+        for tasks in self.tuned.values():
+            if list(map(_schema, tasks)) != list(map(_schema, self.tasks)):
+                raise BundleError(f"{CONFIG_NAME}: a precision is tuned for other tasks")
+
+    def _check_files(self) -> None:
+        used = [*self.encoders.values(), *self.relations.values(), self.crf, self.tokenizer]
+        for name in (*used, *self.files):
+            plain = _PLAIN_NAME.fullmatch(name) and not _DEVICE.fullmatch(name.lower())
+            if not plain or name.lower() == CONFIG_NAME:
+                raise BundleError(f"{CONFIG_NAME} names {name[:80]!a}: not a plain file name")
+        for name in used:
+            if name not in self.files:
+                raise BundleError(f"{CONFIG_NAME} uses {name} but states no size and hash for it")
+        if len(set(used)) != len(used):
+            raise BundleError(f"{CONFIG_NAME} uses one file for two things")
+        if len({name.lower() for name in self.files}) != len(self.files):
+            raise BundleError(f"{CONFIG_NAME} names two files that differ in case only")
+        most = {self.crf: MAX_CRF_BYTES, self.tokenizer: MAX_TOKENIZER_BYTES}
+        for name, (size, digest) in self.files.items():
+            if not 0 < size < most.get(name, MAX_FILE_BYTES) or not _SHA256.fullmatch(digest):
+                raise BundleError(f"{CONFIG_NAME} states an impossible size or hash for {name}")
+
+
+def _config(values: Mapping[str, Any]) -> BundleConfig:
+    windows, special = _exactly(values, "windows", 2), _exactly(values, "special", 3)
+    description = values["description"]
+    if not isinstance(description, str):
+        raise BundleError("description is not a text")
+    return BundleConfig(
+        name=text(values["name"], "name"),
+        version=text(values["version"], "version"),
+        description=description,
+        tasks=_tasks(values["tasks"]),
+        windows=WindowConfig(
+            max_pieces=whole(windows["max_pieces"], "windows.max_pieces", 1, MAX_PIECES),
+            overlap=whole(windows["overlap"], "windows.overlap", 0, MAX_PIECES),
+        ),
+        special=Special(
+            **{
+                name: whole(special[name], f"special.{name}", 0, _MAX_ID)
+                for name in ("cls", "sep", "pad")
+            }
+        ),
+        encoders=_names(values, "encoders"),
+        default_precision=text(values["default_precision"], "default_precision"),
+        relations=_names(values, "relations"),
+        crf=text(values["crf"], "crf"),
+        tokenizer=text(values["tokenizer"], "tokenizer"),
+        files=_files(values),
+        width=_width(values["width"]),
+        provenance=members(values["provenance"], "provenance"),
+        scores=members(values["scores"], "scores"),
+        tuned={
+            text(precision, "a key of tuned"): _tasks(tasks)
+            for precision, tasks in members(values.get("tuned", {}), "tuned").items()
+        },
+    )
+
+
+def _tasks(values: Any) -> tuple[Task, ...]:
+    if not isinstance(values, list) or len(values) > MAX_TASKS:
+        raise BundleError(f"tasks is not a list of up to {MAX_TASKS}")
+    return tuple(map(_task, values))
+
+
+def _schema(task: Task) -> Task:
+    """What a task extracts, whatever it takes to report it."""
+    return replace(task, thresholds=None, calibration=None)
+
+
+def _exactly(values: Mapping[str, Any], name: str, count: int) -> Mapping[str, Any]:
+    found = members(values[name], name)
+    if len(found) > count:
+        raise BundleError(f"{name} has unknown members")
+    return found
+
+
+def _names(values: Mapping[str, Any], name: str) -> dict[str, str]:
+    found = members(values[name], name)
+    return {text(key, f"a key of {name}"): text(file, name) for key, file in found.items()}
+
+
+def _files(values: Mapping[str, Any]) -> dict[str, tuple[int, str]]:
+    found = members(values["files"], "files")
+    if len(found) > MAX_FILES:
+        raise BundleError(f"files names more than {MAX_FILES}")
+    files: dict[str, tuple[int, str]] = {}
+    for name, entry in found.items():
+        if not isinstance(entry, dict) or set(entry) != {"bytes", "sha256"}:
+            raise BundleError("files: a file does not have exactly bytes and sha256")
+        if type(entry["bytes"]) is not int or not isinstance(entry["sha256"], str):
+            raise BundleError("files: impossible size or hash of a file")
+        files[name] = (entry["bytes"], entry["sha256"])
+    return files
+
+
+def _width(value: Any) -> int:
+    if type(value) is not int or not 0 < value <= MAX_WIDTH:
+        raise BundleError("it states an impossible width")
+    return value
+
+
+def _task(values: Any) -> Task:
+    """A task whose types can be shown, and whose numbers are numbers."""
+    described = members(values, "a task")
+    for what in ("entity_types", "relation_types"):
+        types = described[what]
+        if not isinstance(types, list) or len(types) > MAX_TYPES:
+            raise BundleError(f"{what} is not a list of up to {MAX_TYPES}")
+        for name in types:
+            if not text(name, f"one of {what}").strip() or name != name.strip():
+                raise BundleError(f"one of {what} is empty or has spaces at its ends")
+    for name in ("name", "selection"):
+        text(described[name], f"a task's {name}")
+    for value in members(described["thresholds"], "thresholds").values():
+        if type(value) not in (int, float):
+            raise BundleError("no such threshold: one is not a number")
+    signatures = described["signatures"]
+    if not isinstance(signatures, list) or len(set(map(str, signatures))) != len(signatures):
+        raise BundleError("signatures is not a list, or names one twice")
+    task = Task.from_json(described)
+    if unknown := set(described) - set(task.to_json()):
+        raise BundleError(f"task {task.name} has unknown members: {min(unknown)[:80]!a}")
+    return task
