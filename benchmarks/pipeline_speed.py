@@ -10,7 +10,8 @@ Everything is measured side by side in one process, rounds alternating, best of 
 * *pipeline*: reading the files, tokenising, cutting, encoding, decoding, relating, merging,
   and writing JSON lines.
 
-A ratio of 0.9 says that reading, decoding and writing together cost a tenth.
+A ratio of 0.9 says that reading, decoding and writing together cost a tenth. Where they cost
+it is shown by the stages of a pass in one thread, as `emlb bench` has them.
 """
 
 from __future__ import annotations
@@ -21,56 +22,49 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 from emlb_runtime.backend import Backend, Encoded, Floats, Ints
+from emlb_runtime.bench import extract_files, timed
 from emlb_runtime.bundle import Bundle
 from emlb_runtime.extract import Extractor, available_cores, load_pipeline
 from emlb_runtime.formats.text import find_notes, read_notes
-from emlb_runtime.formats.writers import open_writer
 from emlb_runtime.pipeline import Pipeline
-from emlb_runtime.records import Document, Note
+from emlb_runtime.records import Note
+from emlb_runtime.stages import CountingBackend, time_stages
 
 IMPORTS = "import numpy, tokenizers, onnxruntime"
 
 
-class Recorder:
-    """A backend that keeps the inputs of every call, to replay them without the pipeline."""
+class Recorder(CountingBackend):
+    """Keeps the inputs of every call too, to replay them without the pipeline."""
 
     def __init__(self, backend: Backend) -> None:
-        self._backend = backend
-        self.provider, self.precision = backend.provider, backend.precision
-        self.windows: list[tuple[Ints, Ints]] = []
+        super().__init__(backend)
+        self.inputs: list[tuple[Ints, Ints]] = []
         self.pairs: list[tuple[str, Floats, Ints, Ints, Ints]] = []
 
     def encode(self, input_ids: Ints, attention_mask: Ints) -> Encoded:
-        self.windows.append((input_ids, attention_mask))
-        return self._backend.encode(input_ids, attention_mask)
+        self.inputs.append((input_ids, attention_mask))
+        return super().encode(input_ids, attention_mask)
 
     def relate(
         self, task: str, hidden: Floats, attention_mask: Ints, spans: Ints, pairs: Ints
     ) -> Floats:
         self.pairs.append((task, hidden, attention_mask, spans, pairs))
-        return self._backend.relate(task, hidden, attention_mask, spans, pairs)
+        return super().relate(task, hidden, attention_mask, spans, pairs)
 
 
 def record(pipeline: Pipeline, notes: list[Note]) -> Recorder:
     """Run the notes once and keep what the networks were asked."""
-    recorder = Recorder(pipeline.backend)
+    backend = pipeline.backend
+    recorder = Recorder(backend)
     pipeline.backend = recorder
     pipeline.run(notes)
-    pipeline.backend = recorder._backend
+    pipeline.backend = backend
     return recorder
-
-
-def timed(work: Callable[[], Any]) -> float:
-    started = time.perf_counter()
-    work()
-    return time.perf_counter() - started
 
 
 def start_up(model: str | None) -> tuple[float, float]:
@@ -84,9 +78,8 @@ def start_up(model: str | None) -> tuple[float, float]:
         best = [float("inf")] * 2
         for _ in range(7):
             for index, command in enumerate(commands):
-                best[index] = min(
-                    best[index], timed(lambda c=command: subprocess.run(c, check=True))
-                )
+                seconds = timed(partial(subprocess.run, command, check=True))
+                best[index] = min(best[index], seconds)
     return best[0], best[1]
 
 
@@ -101,43 +94,36 @@ def main() -> None:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     cores = available_cores()
     files = find_notes(options.notes) * options.repeat
-    notes = [
-        item
-        for item in read_notes(files, encoding="utf-8", errors="strict")
-        if isinstance(item, Note)
-    ]
+    notes = [item for item in read_notes(files) if isinstance(item, Note)]
     pipeline = load_pipeline(Bundle.load(options.model))
     recorder = record(pipeline, notes)
     backend = pipeline.backend
-    tokens = sum(int(mask.sum()) for _, mask in recorder.windows)
+    tokens = recorder.tokens
     extractor = Extractor.load(options.model, provider="cpu")
 
-    with ThreadPoolExecutor(cores) as pool, tempfile.TemporaryDirectory() as folder:
+    with ThreadPoolExecutor(cores) as pool:
 
         def encoder() -> None:
-            list(pool.map(lambda item: backend.encode(*item), recorder.windows))
+            list(pool.map(lambda item: backend.encode(*item), recorder.inputs))
 
         def networks() -> None:
             encoder()
             list(pool.map(lambda item: backend.relate(*item), recorder.pairs))
 
         def whole() -> None:
-            with open_writer("triples", Path(folder) / "out.jsonl") as writer:
-                read = read_notes(files, encoding="utf-8", errors="strict")
-                for result in extractor.extract_each(read):
-                    if isinstance(result, Document):
-                        writer.write(result)
+            extract_files(extractor, files)
 
         kinds = {"bare encoder": encoder, "bare networks": networks, "pipeline": whole}
         best = dict.fromkeys(kinds, float("inf"))
         for _ in range(options.rounds):
             for name, work in kinds.items():
                 best[name] = min(best[name], timed(work))
+    stages = time_stages(pipeline, files)
     run, imports = start_up(options.model)
     speed = {name: tokens / seconds for name, seconds in best.items()}
     figures = {
         "notes": len(notes),
-        "windows": len(recorder.windows),
+        "windows": recorder.windows,
         "tokens": tokens,
         "cores": cores,
         "precision": backend.precision,
@@ -146,6 +132,9 @@ def main() -> None:
         "pipeline / bare networks": round(speed["pipeline"] / speed["bare networks"], 3),
         "notes/s": round(len(notes) / best["pipeline"], 1),
         "emlb-run on one note, s": round(run, 3),
+        "stages in one thread, share": {
+            stage: round(seconds / stages.seconds, 4) for stage, seconds in stages.stages.items()
+        },
         f"'{IMPORTS}', s": round(imports, 3),
         "start / imports": round(run / imports, 2),
     }

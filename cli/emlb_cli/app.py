@@ -8,6 +8,7 @@ import typer
 
 from emlb_cli import (
     ablate,
+    bench,
     data,
     distill,
     evaluate,
@@ -37,6 +38,7 @@ app.command("stability", no_args_is_help=True)(stability.command)
 app.command("export")(export.command)
 app.command("explain", no_args_is_help=True)(explain.command)
 app.command("info")(info.command)
+app.command("bench", no_args_is_help=True)(bench.command)
 app.add_typer(data.app, name="data", help="Look into corpora, divide them, change their format.")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -13,15 +12,18 @@ from typing import Any
 from .bundle import Bundle
 from .crf import Crf
 from .errors import BundleError, ConfigError
+from .machine import available_cores as available_cores
 from .pipeline import Head, Pipeline
+from .plan import make_plan
+from .providers import PROVIDERS
 from .records import Document, ErrorRecord, Note
-from .session import PROVIDERS, OnnxBackend, choose_provider, import_onnxruntime, open_session
+from .session import DEVICES, OnnxBackend, open_session
+from .tokens import make_plain
 
 CHUNK_CHARACTERS = 16_000
 """Notes are handed to a worker together until they are about this long."""
 
 CHUNK_NOTES = 64
-GPU_BATCH = 32
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,10 @@ class ExtractorInfo:
         provider: ONNX Runtime's name of the execution provider.
         workers: windows encoded at a time.
         tasks: names of the tasks.
+        batch: windows per run of the network.
+        asked: the provider that was asked for; ``auto`` left the choice to EMLB.
+        notes: sentences about that choice and its limits: what runs elsewhere after all, or
+            less exactly than elsewhere.
     """
 
     name: str
@@ -43,6 +49,9 @@ class ExtractorInfo:
     provider: str
     workers: int
     tasks: tuple[str, ...]
+    batch: int = 1
+    asked: str = "auto"
+    notes: tuple[str, ...] = ()
 
 
 Result = Document | ErrorRecord
@@ -78,10 +87,10 @@ class Extractor:
 
         Args:
             bundle: its folder; None is the default model that comes with the runtime.
-            provider: ``auto`` (CUDA where the installed ONNX Runtime has it), ``cpu`` or
-                ``cuda``.
-            precision: which encoder; None is the bundle's own choice.
-            workers: windows encoded at a time; None is one per core.
+            provider: ``auto`` (CUDA where it is to be had and the bundle has an encoder for it,
+                else the CPU), ``cpu``, ``cuda``, ``tensorrt``, ``openvino`` or ``coreml``.
+            precision: which encoder; None is the bundle's own choice, on a GPU fp16 or fp32.
+            workers: windows encoded at a time; None is one per core, and one on a GPU.
             min_score: entities and relations less probable are left out.
             batch: windows per run of the network; None is 1 on a CPU, where padding only
                 costs, and more on a GPU.
@@ -97,23 +106,29 @@ class Extractor:
         if not 0.0 <= min_score <= 1.0:
             raise ConfigError(f"min_score is {min_score}; it must lie between 0 and 1")
         checked = Bundle.load(bundle)
-        chosen = choose_provider(provider, import_onnxruntime().get_available_providers())
-        on_cpu = chosen == PROVIDERS["cpu"]
+        config = checked.config
+        plan = make_plan(
+            config, provider=provider, precision=precision, workers=workers, batch=batch
+        )
         pipeline = load_pipeline(
             checked,
-            provider=chosen,
-            precision=precision,
+            provider=plan.provider,
+            relations_provider=plan.relations_provider,
+            precision=plan.precision,
             min_score=min_score,
-            batch=batch or (1 if on_cpu else GPU_BATCH),
+            batch=plan.batch,
         )
-        config = checked.config
+        backend = pipeline.backend
         info = ExtractorInfo(
             name=config.name,
             version=config.version,
-            precision=pipeline.backend.precision,
-            provider=pipeline.backend.provider,
-            workers=workers or (available_cores() if on_cpu else 1),
+            precision=backend.precision,
+            provider=backend.provider,
+            workers=plan.workers,
             tasks=tuple(task.name for task in config.tasks),
+            batch=plan.batch,
+            asked=plan.asked,
+            notes=(*plan.notes, *(backend.notes() if isinstance(backend, OnnxBackend) else ())),
         )
         return cls(pipeline, info)
 
@@ -121,6 +136,11 @@ class Extractor:
     def info(self) -> ExtractorInfo:
         """What runs: model, precision, provider."""
         return self._info
+
+    @property
+    def pipeline(self) -> Pipeline:
+        """The stages that run, without the workers."""
+        return self._pipeline
 
     def extract(self, text: str, *, name: str = "") -> Document:
         """Extract one note, its windows spread over the workers.
@@ -164,7 +184,7 @@ class Extractor:
         """Chunks through the workers, a few ahead of the reader."""
         ahead: deque[Future[list[Result]]] = deque()
         try:
-            for chunk in _chunks(items):
+            for chunk in note_chunks(items):
                 ahead.append(self._notes.submit(work, chunk))
                 if len(ahead) > self._info.workers + 1:
                     yield from ahead.popleft().result()
@@ -198,6 +218,7 @@ def load_pipeline(
     bundle: Bundle,
     *,
     provider: str = PROVIDERS["cpu"],
+    relations_provider: str | None = None,
     precision: str | None = None,
     min_score: float = 0.0,
     batch: int = 1,
@@ -208,6 +229,7 @@ def load_pipeline(
     Args:
         bundle: checked.
         provider: ONNX Runtime's name of it.
+        relations_provider: the relation heads'; None is the encoder's.
         precision: which encoder.
         min_score: see ``Extractor.load``.
         batch: windows per run.
@@ -220,45 +242,56 @@ def load_pipeline(
             f"precision {precision} was asked for, but the bundle has {', '.join(config.encoders)}"
         )
 
-    def session(name: str) -> Any:
-        return open_session(bundle.read(name), provider, threads=threads, name=name)
+    heads_on = relations_provider or provider
+
+    contents = bundle.contents(precision)
+
+    def session(name: str, data: bytes, on: str) -> Any:
+        return open_session(data, on, threads=threads, name=name)
 
     with ThreadPoolExecutor(1) as pool:  # opening the encoder takes as long as all the rest
-        encoder = pool.submit(session, config.encoders[precision])
-        tokenizer = _load_tokenizer(bundle)
-        relations = {task: session(name) for task, name in config.relations.items()}
-        backend = OnnxBackend(encoder.result(), relations, provider=provider, precision=precision)
+        encoder = pool.submit(session, config.encoders[precision], contents.encoder, provider)
+        tokenizer = _load_tokenizer(bundle, contents.tokenizer)
+        relations = {
+            task: session(name, contents.relations[task], heads_on)
+            for task, name in config.relations.items()
+        }
+        backend = OnnxBackend(
+            encoder.result(),
+            relations,
+            provider=provider,
+            precision=precision,
+            device=DEVICES.get(provider),
+        )
     return Pipeline(
         backend,
         tokenizer,
         config.special,
-        _load_heads(bundle),
+        _load_heads(bundle, contents.crf, precision),
         windows=config.windows,
         min_score=min_score,
         batch=batch,
     )
 
 
-def _load_tokenizer(bundle: Bundle) -> Any:
+def _load_tokenizer(bundle: Bundle, data: bytes) -> Any:
     from tokenizers import Tokenizer
 
     name = bundle.config.tokenizer
     try:
-        tokenizer = Tokenizer.from_buffer(bundle.read(name))
-    except BundleError:
-        raise
-    except Exception as error:  # tokenizers raises bare Exception
+        tokenizer = Tokenizer.from_buffer(data)
+    except BaseException as error:  # tokenizers raises bare Exception, and Rust's panics
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
         raise BundleError(f"{bundle.folder}: {name} is not a tokenizer") from error
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
+    make_plain(tokenizer)
     return tokenizer
 
 
-def _load_heads(bundle: Bundle) -> list[Head]:
+def _load_heads(bundle: Bundle, data: bytes, precision: str) -> list[Head]:
     from safetensors.numpy import load
 
     name = bundle.config.crf
-    data = bundle.read(name)
     try:
         values = load(data)
         return [
@@ -271,13 +304,14 @@ def _load_heads(bundle: Bundle) -> list[Head]:
                     values[f"{task.name}.transitions"],
                 ),
             )
-            for task in bundle.config.tasks
+            for task in bundle.config.tasks_of(precision)
         ]
     except Exception as error:  # safetensors raises its own kinds
         raise BundleError(f"{bundle.folder}: {name} does not fit the tasks") from error
 
 
-def _chunks(items: Iterable[Note | ErrorRecord]) -> Iterator[list[Note | ErrorRecord]]:
+def note_chunks(items: Iterable[Note | ErrorRecord]) -> Iterator[list[Note | ErrorRecord]]:
+    """Notes and records in order, in chunks of about ``CHUNK_CHARACTERS``."""
     chunk: list[Note | ErrorRecord] = []
     characters = 0
     for item in items:
@@ -288,10 +322,3 @@ def _chunks(items: Iterable[Note | ErrorRecord]) -> Iterator[list[Note | ErrorRe
             chunk, characters = [], 0
     if chunk:
         yield chunk
-
-
-def available_cores() -> int:
-    """Cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -75,6 +77,12 @@ Given = Mapping[str, Sequence[Entity]]
 """Per note name, mentions to relate instead of those the network finds."""
 
 
+Observe = Callable[[str], AbstractContextManager[None]]
+"""Given a stage's name as it begins, what is left when it ends; see ``emlb_runtime.stages``."""
+
+_UNOBSERVED = nullcontext()
+
+
 class Pipeline:
     """The stages from notes to documents.
 
@@ -101,6 +109,7 @@ class Pipeline:
     ) -> None:
         self.backend = backend
         self.heads = tuple(heads)
+        self.observe: Observe = lambda stage: _UNOBSERVED
         self._tokenizer = tokenizer
         self._special = special
         self._windows = windows
@@ -122,21 +131,27 @@ class Pipeline:
             executor: threads to spread the runs of the network over.
         """
         mapped: Callable[..., Iterable[Any]] = executor.map if executor else map
-        states = [self.prepare(note) for note in notes]
+        with self.observe("tokenise"):
+            states = [self.prepare(note) for note in notes]
+        jobs = (
+            Job(state, index, *self.window_pieces(state, index))
+            for state in states
+            for index in range(len(state.windows))
+        )
         if given is not None:
             for state in states:
                 for decoding in state.decodings:
                     decoding.resolve = False
-        jobs = [
-            Job(state, index, *self.window_pieces(state, index))
-            for state in states
-            for index in range(len(state.windows))
-        ]
-        for first in range(0, len(jobs), SEGMENT):
-            segment = jobs[first : first + SEGMENT]
-            self._decode(segment, self._encode(segment, mapped), given)
-            self._relate({id(job.state): job.state for job in segment}.values(), mapped)
-        return [self._document(state) for state in states]
+        while segment := list(islice(jobs, SEGMENT)):
+            with self.observe("encode"):
+                encoded = self._encode(segment, mapped)
+            with self.observe("decode"):
+                self._decode(segment, encoded, given)
+            del encoded  # or one segment's would be held while the next is encoded
+            with self.observe("relate"):
+                self._relate({id(job.state): job.state for job in segment}.values(), mapped)
+        with self.observe("merge"):
+            return [self._document(state) for state in states]
 
     def prepare(self, note: Note) -> NoteState:
         """Tokenise a note and cut it."""
@@ -231,14 +246,15 @@ class Pipeline:
 
     def _document(self, state: NoteState) -> Document:
         found = sorted(
-            (mention.start, mention.end, position, mention)
+            (mention.start, mention.end, position, mention, score)
             for position, decoding in enumerate(state.decodings)
             for mention in {m for window in decoding.mentions for m in window}
-            if mention.score >= self._min_score
+            if (score := _entity_score(decoding, mention)) >= self._min_score
         )
-        ids = {(position, m): f"T{n}" for n, (_, _, position, m) in enumerate(found, start=1)}
+        ids = {(position, m): f"T{n}" for n, (_, _, position, m, _) in enumerate(found, start=1)}
         entities = [
-            self._entity(state, position, mention, id) for (position, mention), id in ids.items()
+            self._entity(state, position, mention, ids[position, mention], score)
+            for _, _, position, mention, score in found
         ]
         relations = [
             self._relation(position, link, ids)
@@ -256,7 +272,9 @@ class Pipeline:
         )
         return Document(state.note, tuple(entities), tuple(relations), status)
 
-    def _entity(self, state: NoteState, position: int, mention: Mention, id: str) -> Entity:
+    def _entity(
+        self, state: NoteState, position: int, mention: Mention, id: str, score: float
+    ) -> Entity:
         task = self.heads[position].task
         start = int(state.tokens.start[mention.start])
         end = int(state.tokens.end[mention.end - 1])
@@ -266,7 +284,7 @@ class Pipeline:
             start=start,
             end=end,
             text=state.note.text[start:end],
-            score=mention.score,
+            score=score,
             task=task.name,
         )
 
@@ -345,6 +363,14 @@ def align(tokens: Tokens, start: int, end: int) -> tuple[int, int] | None:
     if tokens.start[first] != start or tokens.end[last] != end:
         return None
     return first, last + 1
+
+
+def _entity_score(decoding: Decoding, mention: Mention) -> float:
+    """How likely a mention is right; given ones keep the score they came with."""
+    task = decoding.task
+    if task.calibration is None or not decoding.resolve:
+        return mention.score
+    return task.calibration.entity_score(task.entity_types[mention.type], mention.score)
 
 
 def _settled(state: NoteState) -> Iterator[tuple[Job, Encoded]]:

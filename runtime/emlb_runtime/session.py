@@ -2,67 +2,28 @@
 
 from __future__ import annotations
 
-import importlib.util
+from collections import Counter
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
+from typing import Any, cast
+
+import numpy as np
 
 from .backend import Encoded, Floats, Ints
 from .errors import BackendError, BundleError
+from .held import HeldFloats
+from .providers import PROVIDERS, import_onnxruntime, short_name
 
-PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+CPU, CUDA = PROVIDERS["cpu"], PROVIDERS["cuda"]
+TENSORRT, OPENVINO = PROVIDERS["tensorrt"], PROVIDERS["openvino"]
 
+DEVICES = {CUDA: "cuda", TENSORRT: "cuda"}
+"""Where hidden states stay between encoder and relation head, where that is not the CPU."""
 
-def import_onnxruntime() -> Any:
-    """The ``onnxruntime`` module.
-
-    Raises:
-        BackendError: if no build of it is installed, or two.
-    """
-    spec = importlib.util.find_spec("onnxruntime")
-    if spec is None or spec.origin is None:
-        raise BackendError(
-            "ONNX Runtime is not installed: pip install 'emlb[cpu]' (or 'emlb[gpu]' for CUDA)"
-        )
-    if len(installed_builds(Path(spec.origin).parent.parent)) > 1:
-        raise BackendError(
-            "onnxruntime and onnxruntime-gpu are both installed and overwrite each other: "
-            "pip uninstall both, then install one, emlb[cpu] or emlb[gpu]"
-        )
-    import onnxruntime
-
-    return onnxruntime
-
-
-def installed_builds(folder: Path) -> set[str]:
-    """The builds of ONNX Runtime whose metadata lie in a folder of packages.
-
-    Read off the folder's names: ``importlib.metadata`` alone takes a tenth of the start-up.
-    """
-    found = {path.name.partition("-")[0] for path in folder.glob("onnxruntime*.dist-info")}
-    return found & {"onnxruntime", "onnxruntime_gpu"}
-
-
-def choose_provider(asked: str, available: list[str]) -> str:
-    """ONNX Runtime's name of the provider to use.
-
-    Args:
-        asked: ``auto``, ``cpu`` or ``cuda``.
-        available: what the installed build has.
-
-    Raises:
-        BackendError: if the one asked for is unknown or not to be had.
-    """
-    if asked == "auto":
-        return PROVIDERS["cuda"] if PROVIDERS["cuda"] in available else PROVIDERS["cpu"]
-    if asked not in PROVIDERS:
-        raise BackendError(f"provider {asked!r} is unknown; choose auto, {', '.join(PROVIDERS)}")
-    if PROVIDERS[asked] not in available:
-        raise BackendError(
-            f"provider {asked} ({PROVIDERS[asked]}) was asked for, but the installed ONNX "
-            f"Runtime has only {', '.join(available)}: install emlb[{asked.replace('cuda', 'gpu')}]"
-        )
-    return PROVIDERS[asked]
+# With these on the CPU, the model runs there: what else is left are shapes and indices.
+_PRODUCTS = frozenset(
+    "Attention DynamicQuantizeMatMul FusedMatMul Gemm MatMul MatMulInteger "
+    "MatMulIntegerToFloat MatMulNBits MultiHeadAttention QAttention QGemm QLinearMatMul".split()
+)
 
 
 def open_session(onnx: bytes, provider: str, *, threads: int, name: str) -> Any:
@@ -75,7 +36,8 @@ def open_session(onnx: bytes, provider: str, *, threads: int, name: str) -> Any:
         name: of the model's file, for messages.
 
     Raises:
-        BackendError: if the session came up on another provider.
+        BackendError: if the session came up on another provider, or the provider leaves
+            matrix products to the CPU.
         BundleError: if ONNX Runtime cannot load the model.
     """
     onnxruntime = import_onnxruntime()
@@ -87,16 +49,83 @@ def open_session(onnx: bytes, provider: str, *, threads: int, name: str) -> Any:
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     # Every window has its own length: a memory plan per shape would only grow.
     options.enable_mem_pattern = False
+    if provider != CPU:
+        # session.disable_cpu_ep_fallback would refuse every graph whose shapes are computed.
+        options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
+        options.log_severity_level = 4  # what fails is told below
+        onnxruntime.set_default_logger_severity(4)
     try:
-        session = onnxruntime.InferenceSession(onnx, options, providers=[provider])
+        # With its fallback it would go on with the CPU, now or in the middle of a run.
+        session = onnxruntime.InferenceSession(
+            onnx, options, providers=_with_options(provider, threads), enable_fallback=0
+        )
     except Exception as error:  # ONNX Runtime raises several kinds, none public
-        raise BundleError(
-            f"{name}: ONNX Runtime cannot load it ({type(error).__name__})"
+        kind = type(error).__name__
+        if provider == CPU:
+            raise BundleError(f"{name}: ONNX Runtime cannot load it ({kind})") from error
+        raise BackendError(
+            f"{name}: {provider} cannot run it here ({kind}); --provider cpu can"
         ) from error
     got = session.get_providers()[0]
     if got != provider:
         raise BackendError(f"{provider} was asked for, but {name} came up on {got}")
+    _refuse_products_on_cpu(session, provider, name)
     return session
+
+
+def _with_options(provider: str, threads: int) -> list[Any]:
+    """A provider and the options under which it does what its precision says."""
+    if provider == OPENVINO:
+        # Left to itself OpenVINO may take bf16 for fp32 where the processor has it.
+        exact = '{"CPU": {"INFERENCE_PRECISION_HINT": "f32"}}'
+        options = {"device_type": "CPU", "num_of_threads": str(threads), "load_config": exact}
+        return [(provider, options)]
+    # TF32 has ten bits of mantissa: that is not fp32.
+    cuda = (CUDA, {"use_tf32": "0", "arena_extend_strategy": "kSameAsRequested"})
+    if provider == TENSORRT:
+        return [TENSORRT, cuda]
+    return [cuda] if provider == CUDA else [provider]
+
+
+def count_nodes(session: Any) -> dict[str, Counter[str]] | None:
+    """Per provider its nodes by operator; None if ONNX Runtime cannot say (before 1.24)."""
+    ask = getattr(session, "get_provider_graph_assignment_info", None)
+    if ask is None:
+        return None
+    counts: dict[str, Counter[str]] = {}
+    for part in ask():
+        here = counts.setdefault(part.ep_name, Counter())
+        here.update(node.op_type for node in part.get_nodes())
+    return counts
+
+
+def _refuse_products_on_cpu(session: Any, provider: str, name: str) -> None:
+    counts = count_nodes(session) if provider != CPU else None
+    on_cpu = (counts or {}).get(CPU, Counter())
+    if products := sorted(_PRODUCTS & on_cpu.keys()):
+        total = sum(sum(here.values()) for here in (counts or {}).values())
+        raise BackendError(
+            f"{name}: {provider} leaves {sum(on_cpu.values())} of its {total} nodes to the CPU, "
+            f"matrix products among them ({', '.join(products)}): choose --precision fp16 or "
+            "fp32 where the bundle has it, or --provider cpu"
+        )
+
+
+def describe_placement(session: Any, provider: str, name: str) -> str:
+    """A sentence on the nodes that a provider leaves to others; empty if it leaves none."""
+    if provider == CPU:
+        return ""
+    counts = count_nodes(session)
+    if counts is None:
+        return f"{name}: only ONNX Runtime 1.24 and later can say what runs on the CPU after all"
+    total = sum(sum(here.values()) for here in counts.values())
+    left = {other: here for other, here in counts.items() if other != provider}
+    parts = [
+        f"{sum(here.values())} to {short_name(other)} "
+        f"({', '.join(f'{kind} {n}' for kind, n in here.most_common(3))})"
+        for other, here in left.items()
+    ]
+    return f"{name}: {provider} leaves of {total} nodes {', '.join(parts)}" if parts else ""
 
 
 class OnnxBackend:
@@ -105,17 +134,26 @@ class OnnxBackend:
     Args:
         encoder: session of the encoder.
         relations: session per task.
-        provider: that all of them run on.
+        provider: that the encoder runs on.
         precision: of the encoder.
+        device: ONNX Runtime's name of the device on which hidden states stay for the relation
+            heads; None hands them over as arrays.
     """
 
     def __init__(
-        self, encoder: Any, relations: Mapping[str, Any], *, provider: str, precision: str
+        self,
+        encoder: Any,
+        relations: Mapping[str, Any],
+        *,
+        provider: str,
+        precision: str,
+        device: str | None = None,
     ) -> None:
         self._encoder = encoder
         self._relations = dict(relations)
         self._provider = provider
         self._precision = precision
+        self._device = device
         self._outputs = [output.name for output in encoder.get_outputs()]
 
     @property
@@ -128,11 +166,22 @@ class OnnxBackend:
         """``int8``, ``fp16`` or ``fp32``."""
         return self._precision
 
+    def notes(self) -> list[str]:
+        """Sentences on what the provider leaves to another one."""
+        sessions = {"encoder": self._encoder}
+        for task, session in self._relations.items():
+            if session.get_providers()[0] == self._provider:  # another one was chosen by plan
+                sessions[f"relations of {task}"] = session
+        said = (describe_placement(s, self._provider, name) for name, s in sessions.items())
+        return [sentence for sentence in said if sentence]
+
     def encode(self, input_ids: Ints, attention_mask: Ints) -> Encoded:
-        """See ``Backend``."""
-        values = self._encoder.run(
-            self._outputs, {"input_ids": input_ids, "attention_mask": attention_mask}
-        )
+        """See ``Backend``; with a device, the hidden states are ``HeldFloats``."""
+        inputs = {"input_ids": input_ids, "attention_mask": attention_mask}
+        if self._device is None:
+            values = self._encoder.run(self._outputs, inputs)
+        else:
+            values = self._encode_on_device(inputs)
         named = dict(zip(self._outputs, values, strict=True))
         hidden = named.pop("hidden")
         return Encoded(
@@ -142,9 +191,38 @@ class OnnxBackend:
     def relate(
         self, task: str, hidden: Floats, attention_mask: Ints, spans: Ints, pairs: Ints
     ) -> Floats:
-        """See ``Backend``."""
-        logits: Floats = self._relations[task].run(
-            ["logits"],
-            {"hidden": hidden, "attention_mask": attention_mask, "spans": spans, "pairs": pairs},
-        )[0]
+        """See ``Backend``; takes the hidden states as ``encode`` gave them."""
+        session = self._relations[task]
+        inputs = {"attention_mask": attention_mask, "spans": spans, "pairs": pairs}
+        if isinstance(hidden, HeldFloats):
+            return self._relate_on_device(session, hidden, inputs)
+        logits: Floats = session.run(["logits"], {"hidden": hidden, **inputs})[0]
+        return logits
+
+    def _encode_on_device(self, inputs: Mapping[str, Ints]) -> list[Any]:
+        """Outputs in order: hidden states held on the device, emissions as arrays."""
+        binding = self._encoder.io_binding()
+        for name, values in inputs.items():
+            binding.bind_cpu_input(name, np.ascontiguousarray(values))
+        for name in self._outputs:
+            binding.bind_output(name, self._device if name == "hidden" else "cpu")
+        self._encoder.run_with_iobinding(binding)
+        return [
+            # It is cut like an array, and goes nowhere but back to ``relate``.
+            cast(Floats, HeldFloats(value)) if name == "hidden" else value.numpy()
+            for name, value in zip(self._outputs, binding.get_outputs(), strict=True)
+        ]
+
+    def _relate_on_device(
+        self, session: Any, hidden: HeldFloats, inputs: Mapping[str, Ints]
+    ) -> Floats:
+        binding = session.io_binding()
+        for name, values in inputs.items():
+            binding.bind_cpu_input(name, np.ascontiguousarray(values))
+        binding.bind_input(
+            "hidden", self._device, 0, hidden.dtype.type, hidden.shape, hidden.pointer
+        )
+        binding.bind_output("logits", "cpu")
+        session.run_with_iobinding(binding)
+        logits: Floats = binding.get_outputs()[0].numpy()
         return logits

@@ -70,7 +70,7 @@ class FakeReport:
 def test_no_command_shows_the_help() -> None:
     result = emlb()
     assert result.exit_code == 2
-    for name in ("pretrain", "train", "evaluate", "stability", "export", "info"):
+    for name in ("pretrain", "train", "evaluate", "stability", "export", "info", "bench"):
         assert name in result.stderr
         assert emlb(name, "--help").exit_code == 0
 
@@ -218,7 +218,8 @@ def test_stability_of_one_model_is_refused(tiny_data: Path) -> None:
 def test_export(stand: Stand) -> None:
     call = stand("emlb_export.run", "export", Path("bundle"))
     arguments = "--out bundle --quantize --name tiny --notes notes --eval-data d --overwrite"
-    result = emlb("export", "model", *arguments.split())
+    more = "--precision fp16 --precision fp32 --data c --no-tune --max-loss 1 --force"
+    result = emlb("export", "model", *arguments.split(), *more.split())
     assert (result.exit_code, result.stdout) == (0, "bundle\n")
     assert call == Call(
         (Path("model"),),
@@ -226,11 +227,16 @@ def test_export(stand: Stand) -> None:
             "out": Path("bundle"),
             "quantize": True,
             "int8_only": False,
+            "precisions": ["fp16", "fp32"],
             "name": "tiny",
             "version": None,
             "notes": Path("notes"),
             "overwrite": True,
             "eval_data": Path("d"),
+            "data": Path("c"),
+            "tuned": False,
+            "max_loss": 1.0,
+            "force": True,
             "say": typer.echo,
         },
     )
@@ -243,9 +249,9 @@ def test_export_without_arguments(stand: Stand) -> None:
 
 
 def test_info(tiny_bundle: Path) -> None:
-    result = emlb("info", str(tiny_bundle))
+    result = emlb("info", str(tiny_bundle), "--json")
     assert result.exit_code == 0
-    shown = json.loads(result.stdout)
+    shown = json.loads(result.stdout)["bundle"]
     assert shown["default_precision"] == "int8"
     assert [task["name"] for task in shown["tasks"]]
 

@@ -1,0 +1,178 @@
+"""What this machine is: cores, memory and instruction sets, read without further dependencies."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+INT8_INSTRUCTIONS = ("avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "i8mm")
+"""Each multiplies 8-bit numbers and adds them up in 32 bits; one is enough."""
+
+_CPUINFO = Path("/proc/cpuinfo")
+_CPUINFO_BYTES = 16_384  # the first processor: the file of a large machine takes long to read
+_CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
+_MEMORY_LIMIT = Path("/sys/fs/cgroup/memory.max")
+
+# As Linux calls them, in the order in which they came.
+_SHOWN = (
+    *("sse4_2", "fma", "avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16"),
+    *("amx_bf16", "amx_int8", "asimd", "asimdhp", "asimddp", "bf16", "i8mm", "sve", "sve2"),
+)
+_X86 = ("x86_64", "amd64", "i386", "i686")
+
+# Of Arm only: on x86, neither macOS nor Windows says whether there is VNNI.
+_SYSCTL = {
+    "hw.optional.arm.FEAT_DotProd": "asimddp",
+    "hw.optional.arm.FEAT_BF16": "bf16",
+    "hw.optional.arm.FEAT_I8MM": "i8mm",
+}
+_WINDOWS_ARM = {19: "asimd", 43: "asimddp"}
+
+
+@dataclass(frozen=True)
+class Machine:
+    """The machine, as far as it decides how fast and how exactly a model runs.
+
+    Attributes:
+        system: ``Linux``, ``Darwin`` or ``Windows``.
+        architecture: such as ``x86_64``.
+        processor: its name; empty if unknown.
+        cores: that this process may use.
+        memory: bytes that this process may use; 0 if unknown.
+        instructions: sets that matter here, by Linux's names; None if they cannot be read.
+    """
+
+    system: str
+    architecture: str
+    processor: str
+    cores: int
+    memory: int
+    instructions: tuple[str, ...] | None
+
+    @property
+    def is_x86(self) -> bool:
+        """Whether the processor speaks x86."""
+        return self.architecture.lower() in _X86
+
+
+def read_machine() -> Machine:
+    """This machine."""
+    cpuinfo = _read(_CPUINFO, _CPUINFO_BYTES)
+    architecture = platform.machine()
+    instructions = parse_instructions(cpuinfo) if cpuinfo else _ask_system(architecture)
+    return Machine(
+        system=platform.system(),
+        architecture=architecture,
+        # Elsewhere than on Linux; there it would start a process.
+        processor=parse_processor(cpuinfo) if cpuinfo else platform.processor(),
+        cores=available_cores(),
+        memory=available_memory(),
+        instructions=instructions,
+    )
+
+
+def parse_instructions(cpuinfo: str) -> tuple[str, ...] | None:
+    """The instruction sets of Linux's ``/proc/cpuinfo``; None if it names none."""
+    for key in ("flags", "Features"):  # of x86 and of Arm
+        if value := _value(cpuinfo, key):
+            there = set(value.split())
+            return tuple(name for name in _SHOWN if name in there)
+    return None
+
+
+def parse_processor(cpuinfo: str) -> str:
+    """The processor's name in Linux's ``/proc/cpuinfo``; empty where it has none."""
+    return _value(cpuinfo, "model name")
+
+
+def int8_warning(machine: Machine, *, enough: Sequence[str] = INT8_INSTRUCTIONS) -> str:
+    """One sentence if int8 may be inexact on this machine; else nothing.
+
+    Without instructions that add products of 8-bit numbers up in 32 bits, x86 adds pairs of
+    them in 16, which can overflow and is then cut. Arm's older instructions do not cut.
+
+    Args:
+        machine: that int8 is to run on.
+        enough: instruction sets of which one will do.
+    """
+    if not machine.is_x86 or machine.instructions is None:
+        return ""
+    if set(enough) & set(machine.instructions):
+        return ""
+    return (
+        f"this processor has none of {', '.join(enough)}: int8 is slow on it, and its sums may be"
+        " cut, so that scores differ from the model card's; --precision fp32 is exact, where the"
+        " bundle has it"
+    )
+
+
+def available_cores() -> int:
+    """Cores this process may use: its affinity, and a container's quota if that is less."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    quota, _, period = _read(_CPU_QUOTA, 100).partition(" ")
+    if quota.isdigit() and period.strip().isdigit() and int(period):
+        return max(1, min(cores or 1, -(-int(quota) // int(period))))
+    return cores or 1
+
+
+def available_memory() -> int:
+    """Bytes of memory, a container's limit counted; 0 if unknown."""
+    try:
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return 0
+    limit = _read(_MEMORY_LIMIT, 100).strip()
+    return min(memory, int(limit)) if limit.isdigit() else memory
+
+
+def _ask_system(architecture: str) -> tuple[str, ...] | None:
+    if "arm" not in architecture.lower():
+        return None
+    if sys.platform == "darwin":
+        return _ask_sysctl()
+    if sys.platform == "win32":
+        import ctypes
+
+        present = ctypes.windll.kernel32.IsProcessorFeaturePresent
+        return tuple(name for number, name in _WINDOWS_ARM.items() if present(number))
+    return None
+
+
+def _ask_sysctl() -> tuple[str, ...] | None:
+    import subprocess
+
+    try:
+        done = subprocess.run(
+            ["/usr/sbin/sysctl", "-a"], capture_output=True, text=True, timeout=10, check=True
+        )
+    except (OSError, subprocess.SubprocessError, UnicodeDecodeError):
+        return None
+    return parse_sysctl(done.stdout)
+
+
+def parse_sysctl(text: str) -> tuple[str, ...]:
+    """The instruction sets that macOS's ``sysctl -a`` tells of."""
+    pairs = (line.partition(":") for line in text.splitlines())
+    values = {key.strip(): value.strip() for key, _, value in pairs}
+    found = {name for key, name in _SYSCTL.items() if values.get(key) == "1"}
+    return tuple(name for name in _SHOWN if name in found)
+
+
+def _value(cpuinfo: str, key: str) -> str:
+    for line in cpuinfo.splitlines():
+        name, colon, value = line.partition(":")
+        if colon and name.strip() == key:
+            return value.strip()
+    return ""
+
+
+def _read(path: Path, size: int) -> str:
+    try:
+        with path.open("rb") as file:
+            return file.read(size).decode("utf-8", errors="replace")
+    except OSError:
+        return ""

@@ -1,0 +1,69 @@
+"""`emlb info`: machine, ONNX Runtime, plan and bundle, as lines and as JSON."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from emlb_cli import app
+from emlb_runtime import providers
+from emlb_runtime.errors import BackendError
+
+PARTS = ["emlb", "machine", "runtime", "plan", "bundle"]
+
+
+def emlb(*arguments: str) -> Result:
+    return CliRunner().invoke(app.app, arguments)
+
+
+def test_json() -> None:
+    result = emlb("info", "--json", "--provider", "cpu")
+    assert result.exit_code == 0, result.stderr
+    shown = json.loads(result.stdout)
+    assert list(shown) == PARTS
+    assert shown["machine"]["cores"] >= 1
+    assert "CPUExecutionProvider" in shown["runtime"]["providers"]
+    assert list(shown["runtime"]["wheels"].values()) == [shown["runtime"]["onnxruntime"]]
+    plan, bundle = shown["plan"], shown["bundle"]
+    assert (plan["asked"], plan["provider"], plan["batch"]) == ("cpu", "CPUExecutionProvider", 1)
+    assert plan["precision"] == bundle["default_precision"]
+    assert plan["workers"] == shown["machine"]["cores"]
+    assert plan["windows"] == {key: bundle["windows"][key] for key in ("max_pieces", "overlap")}
+
+
+def test_lines() -> None:
+    result = emlb("info", "--precision", "int8")
+    assert result.exit_code == 0, result.stderr
+    head, brace, rest = result.stdout.partition("\n{")
+    lines = head.splitlines()
+    assert [line for line in lines if not line.startswith("  ")][:3] == [
+        *("machine:", "runtime:", "plan:")
+    ]
+    assert "  asked: auto" in lines and "  precision: int8" in lines
+    assert json.loads(brace + rest)["name"] == "emlb-clinical-small"
+    assert not any(line.endswith((": ", ": None", ": []", ": {}")) for line in lines)
+
+
+def test_a_plan_that_fails_is_no_error_of_the_command() -> None:
+    shown = json.loads(emlb("info", "--json", "--provider", "coreml").stdout)
+    if "CoreMLExecutionProvider" in shown["runtime"]["providers"]:
+        pytest.skip("there is CoreML here")
+    assert "coreml" in shown["plan"]["error"]
+    assert "CPUExecutionProvider" in shown["plan"]["error"]
+
+
+def test_without_onnxruntime(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> None:
+        raise BackendError("ONNX Runtime is not installed")
+
+    monkeypatch.setattr(providers, "import_onnxruntime", fail)
+    shown = json.loads(emlb("info", "--json").stdout)
+    assert shown["runtime"]["error"] == "ONNX Runtime is not installed"
+    assert "providers" not in shown["runtime"]
+
+
+def test_what_a_provider_lacks_has_a_line_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(providers, "what_is_missing", lambda name, runtime: ["a.so", "b.so"])
+    assert "  CPUExecutionProvider lacks a.so b.so" in emlb("info").stdout.splitlines()

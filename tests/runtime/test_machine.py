@@ -1,0 +1,121 @@
+"""What a machine is, read from what systems say of themselves."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from emlb_runtime import machine
+from emlb_runtime.machine import (
+    Machine,
+    available_cores,
+    available_memory,
+    int8_warning,
+    parse_instructions,
+    parse_processor,
+    parse_sysctl,
+    read_machine,
+)
+
+XEON = """processor\t: 0
+vendor_id\t: GenuineIntel
+model name\t: Intel(R) Xeon(R) Platinum 8481C CPU @ 2.70GHz
+flags\t\t: fpu sse4_2 fma avx2 avx512f avx512_bf16 avx512_vnni amx_bf16 amx_int8
+bugs\t\t: spectre_v1
+"""
+HASWELL = (
+    "processor\t: 0\nmodel name\t: Intel(R) Core(TM) i5-4570\nflags\t\t: fpu fma sse4_2 avx2\n"
+)
+GRAVITON = (
+    "processor\t: 0\nBogoMIPS\t: 243.75\n"
+    "Features\t: fp asimd crc32 asimdhp asimddp sve bf16 i8mm\nCPU part\t: 0xd40\n"
+)
+OLD = Machine("Linux", "x86_64", "i5", 4, 2**33, ("fma", "avx2"))
+
+
+def test_linux_on_x86() -> None:
+    assert parse_processor(XEON) == "Intel(R) Xeon(R) Platinum 8481C CPU @ 2.70GHz"
+    assert parse_instructions(XEON) == (
+        *("sse4_2", "fma", "avx2", "avx512f", "avx512_vnni"),
+        *("avx512_bf16", "amx_bf16", "amx_int8"),
+    )
+
+
+def test_linux_on_arm() -> None:
+    assert parse_processor(GRAVITON) == ""
+    assert parse_instructions(GRAVITON) == ("asimd", "asimdhp", "asimddp", "bf16", "i8mm", "sve")
+
+
+@pytest.mark.parametrize("text", ["", "processor\t: 0\n", "flags\t\t:\n"])
+def test_a_system_that_says_nothing(text: str) -> None:
+    assert parse_instructions(text) is None
+
+
+def test_macos() -> None:
+    said = "hw.optional.arm.FEAT_DotProd: 1\nhw.optional.arm.FEAT_I8MM: 0\nkern.x: 1\n"
+    assert parse_sysctl(said) == ("asimddp",)
+
+
+@pytest.mark.parametrize("instruction", ["avx512_vnni", "avx_vnni", "amx_int8"])
+def test_int8_is_exact_with_any_of_these(instruction: str) -> None:
+    assert int8_warning(replace(OLD, instructions=("avx2", instruction))) == ""
+
+
+@pytest.mark.parametrize("architecture", ["x86_64", "AMD64"])
+def test_int8_without_them_is_told(architecture: str) -> None:
+    said = int8_warning(replace(OLD, architecture=architecture))
+    assert "has none of avx512_vnni" in said
+    assert "--precision fp32" in said
+    assert "\n" not in said
+
+
+def test_int8_is_not_warned_of_where_nothing_is_known_or_nothing_is_cut() -> None:
+    assert int8_warning(replace(OLD, instructions=None)) == ""
+    assert int8_warning(replace(OLD, architecture="aarch64", instructions=("asimd",))) == ""
+
+
+def test_a_bundle_may_note_other_instructions() -> None:
+    assert int8_warning(OLD, enough=("avx2",)) == ""
+    vnni = replace(OLD, instructions=("avx2", "avx_vnni"))
+    assert "has none of amx_int8:" in int8_warning(vnni, enough=("amx_int8",))
+
+
+@pytest.mark.parametrize(
+    ("quota", "cores"),
+    [("200000 100000\n", 2), ("150000 100000", 2), ("10000 100000", 1), ("max 100000", 64)],
+)
+def test_a_containers_quota(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, quota: str, cores: int
+) -> None:
+    (tmp_path / "cpu.max").write_text(quota, encoding="ascii")
+    monkeypatch.setattr(machine, "_CPU_QUOTA", tmp_path / "cpu.max")
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(64)), raising=False)
+    assert available_cores() == cores
+
+
+def test_a_containers_memory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    whole = available_memory()
+    for text, memory in (("1048576\n", 1 << 20), ("max\n", whole)):
+        (tmp_path / "memory.max").write_text(text, encoding="ascii")
+        monkeypatch.setattr(machine, "_MEMORY_LIMIT", tmp_path / "memory.max")
+        assert available_memory() == memory
+
+
+def test_a_large_machine_is_read_as_far_as_its_first_processor(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "cpuinfo").write_text(XEON + HASWELL * 10_000, encoding="ascii")
+    monkeypatch.setattr(machine, "_CPUINFO", tmp_path / "cpuinfo")
+    found = read_machine()
+    assert "8481C" in found.processor
+    assert found.instructions is not None and "amx_int8" in found.instructions
+
+
+def test_this_machine() -> None:
+    here = read_machine()
+    assert here.cores >= 1
+    assert here.system and here.architecture
+    assert here.instructions is None or here.instructions == tuple(dict.fromkeys(here.instructions))
