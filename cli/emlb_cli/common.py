@@ -23,6 +23,7 @@ class ExitCode(IntEnum):
     UNUSABLE = 2
     INTERRUPTED = 130
     PIPE_CLOSED = 141
+    TERMINATED = 143
 
 
 # What a light install lacks, and the extra that brings it. Other modules that are missing
@@ -85,9 +86,16 @@ def print_version(program: str, asked: bool) -> None:
         raise typer.Exit
 
 
-def _leave_closed_pipe() -> NoReturn:
-    """End quietly when the reader of a pipe (``| head``) has gone."""
-    # The interpreter flushes standard output once more as it ends; give it somewhere to go.
+def drop_stdout() -> None:
+    """Let standard output go nowhere: its reader has gone, or it can take no more.
+
+    The interpreter flushes it once more as it ends.
+    """
     with suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _leave_closed_pipe() -> NoReturn:
+    """End quietly when the reader of a pipe (``| head``) has gone."""
+    drop_stdout()
     raise typer.Exit(ExitCode.PIPE_CLOSED) from None

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from emlb_cli.common import one_sentence_errors
+from emlb_cli.run import Precision
 
 PROGRAM = "emlb export"
 
@@ -32,6 +33,14 @@ def command(
         bool,
         typer.Option("--int8-only", help="As --quantize, and leave the fp32 encoder out."),
     ] = False,
+    precisions: Annotated[
+        list[Precision] | None,
+        typer.Option(
+            "--precision",
+            help="An encoder that the bundle holds, fp16 being for GPUs; repeat for several."
+            "  [default: fp32]",
+        ),
+    ] = None,
     name: Annotated[
         str | None, typer.Option(help="The bundle's name.  [default: the model's]")
     ] = None,
@@ -46,6 +55,30 @@ def command(
         Path | None,
         typer.Option(metavar="DATA", help="Annotated notes to score for the model card."),
     ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="The corpora of the training, if they moved: on their development parts"
+            " thresholds and calibration of each precision are chosen.",
+        ),
+    ] = None,
+    tuned: Annotated[
+        bool,
+        typer.Option(
+            "--tune/--no-tune",
+            help="Choose them for each precision, or keep those of the training.",
+        ),
+    ] = True,
+    max_loss: Annotated[
+        float,
+        typer.Option(
+            metavar="POINTS", min=0.0, help="F1 that int8 may cost on the development parts."
+        ),
+    ] = 0.3,
+    force: Annotated[
+        bool, typer.Option("--force", help="Write the bundle even if int8 costs more.")
+    ] = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the bundle if there is one.")
     ] = False,
@@ -59,11 +92,16 @@ def command(
             out=out,
             quantize=quantize,
             int8_only=int8_only,
+            precisions=[precision.value for precision in precisions or ()],
             name=name,
             version=version,
             notes=notes,
             overwrite=overwrite,
             eval_data=eval_data,
+            data=data,
+            tuned=tuned,
+            max_loss=max_loss,
+            force=force,
             say=typer.echo,
         )
         typer.echo(bundle)

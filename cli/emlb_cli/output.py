@@ -1,71 +1,272 @@
-"""Where `emlb-run` writes: standard output, a file that appears when complete, or a folder."""
+"""Where `emlb-run` writes: standard output, a file, a folder of shards, or a brat folder.
+
+Files and folders survive a run that is killed: started again with the same command it goes on, and
+the end is byte-identical to what an unbroken run writes. ``state`` says by which order of writes,
+``sinks`` and ``folders`` how each kind of output is cut off at a mark. A file has its name when it
+is complete and grows as ``FILE.part`` until then; so does each shard. The files of a brat folder
+have their names one by one. Standard output, pipes and devices are written as they stand and cannot
+be continued.
+"""
 
 from __future__ import annotations
 
 import io
-import os
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
-from emlb_runtime.errors import ConfigError
+from emlb_runtime.errors import ArtefactError, DataError
+from emlb_runtime.formats import disk
+from emlb_runtime.records import Document, ErrorRecord
+
+from .folders import BratSink, ShardSink, check_empty
+from .sinks import FileSink, Sink
+from .state import Mark, RunState
+from .target import FOLDER_FORMAT, STDOUT, Target
 
 if TYPE_CHECKING:
     from emlb_runtime.formats.writers import Writer
 
-STDOUT = "-"
-FOLDER_FORMAT = "brat"
+    from .fingerprint import Fingerprint
+
+CHECKPOINT_SECONDS = 1.0
+"""How much work a kill may cost, beside what is under way. A mark waits for the disk twice."""
 
 
-def check_output(out: str, *, format: str, notes: Sequence[Path]) -> None:
-    """Refuse an output that cannot be written, or that would overwrite a note.
+class Output(Protocol):
+    """Takes results in turn."""
 
-    Args:
-        out: a file, a folder for brat, or ``-``.
-        format: the output's format.
-        notes: the files that will be read.
+    @property
+    def done(self) -> int:
+        """Notes and error records that need not come again, should the run end now."""
 
-    Raises:
-        ConfigError: saying what to name instead.
-    """
-    if format == FOLDER_FORMAT:
-        _check_folder(out, notes)
-    elif out != STDOUT:
-        _check_file(out, notes)
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """What has been counted, by an earlier run too; empty at the very beginning."""
+
+    def write(self, result: Document | ErrorRecord) -> Document | ErrorRecord:
+        """Write a result, or why the format cannot hold it; returns what it wrote."""
+
+    def mark(self, counts: tuple[int, ...]) -> None:
+        """The result is written, and with it so much has been counted."""
+
+    def complete(self) -> None:
+        """There are no more results."""
 
 
 @contextmanager
-def open_output(out: str, *, format: str) -> Iterator[Writer]:
-    """A writer for the output; a regular file takes its name only when all went well.
+def open_output(
+    target: Target, fingerprint: Fingerprint | None, *, restart: bool = False
+) -> Iterator[Output]:
+    """An output, continued if an unfinished run left one; call ``complete`` at its end.
 
     Args:
-        out: a file, a folder for brat, or ``-``.
-        format: ``triples``, ``documents`` or ``brat``.
+        target: what is to be written.
+        fingerprint: what decides its bytes; None if it cannot be continued.
+        restart: begin anew, whatever an unfinished run has left.
+
+    Raises:
+        ArtefactError: if an unfinished run was asked something else, naming what; or if what
+            it left is damaged.
+        ConfigError: if another run writes this output, or a folder holds other files.
+        OSError: if it cannot be written.
     """
+    if fingerprint is None:
+        with _open_stream(target) as writer:
+            yield _StreamOutput(writer)
+        return
+    output = _open_resumable(target, fingerprint, restart=restart)
+    try:
+        yield output
+    except OSError:
+        output.suspend(recording=False)  # what a failed sync left unwritten, nobody knows
+        raise
+    except BaseException:
+        output.suspend(recording=True)
+        raise
+    finally:
+        output.close()
+
+
+class _StreamOutput:
+    """Standard output, a pipe or a device."""
+
+    def __init__(self, writer: Writer) -> None:
+        self.done = 0
+        self.counts: tuple[int, ...] = ()
+        self._writer = writer
+
+    def write(self, result: Document | ErrorRecord) -> Document | ErrorRecord:
+        return _write(result, self._writer)
+
+    def mark(self, counts: tuple[int, ...]) -> None:
+        self.done += 1
+
+    def complete(self) -> None:
+        pass
+
+
+class _ResumableOutput:
+    """A sink with its state file."""
+
+    def __init__(self, sink: Sink, state: RunState) -> None:
+        self._sink = sink
+        self._state = state
+        self._notes = state.mark.notes
+        self.counts = state.mark.tally
+        self._ready = state.mark
+        self._recorded_at = time.monotonic()
+        self._is_complete = False
+
+    @property
+    def done(self) -> int:
+        return self._state.mark.notes
+
+    def write(self, result: Document | ErrorRecord) -> Document | ErrorRecord:
+        return _write(result, self._sink)
+
+    def mark(self, counts: tuple[int, ...]) -> None:
+        self._notes += 1
+        self.counts = counts
+        if not self._sink.settled:
+            return
+        self._ready = self._mark()
+        is_due = time.monotonic() - self._recorded_at >= CHECKPOINT_SECONDS
+        if is_due or self._sink.full:
+            self._record(self._ready)
+        if self._sink.full:
+            self._sink.roll()
+
+    def complete(self) -> None:
+        if not self._state.mark.complete:  # else it was cut off when only its name was missing
+            self._sink.end()
+            self._record(self._mark(complete=True))
+        self._sink.publish()
+        self._state.remove()
+        self._is_complete = True
+
+    def suspend(self, *, recording: bool) -> None:
+        """Leave everything so that the same command goes on; leave nothing if nothing is done."""
+        if self._is_complete:
+            return
+        with suppress(OSError):
+            if recording and self._ready.notes > self._state.mark.notes:
+                self._record(self._ready)
+        if not self._state.mark.notes:
+            with suppress(OSError):
+                self._sink.discard()
+                self._state.remove()
+
+    def close(self) -> None:
+        self._sink.close()
+        self._state.close()
+
+    def _mark(self, *, complete: bool = False) -> Mark:
+        return Mark(self._notes, self._sink.size, self._sink.crc, self.counts, complete)
+
+    def _record(self, mark: Mark) -> None:
+        self._sink.sync()
+        self._state.record(mark)
+        self._recorded_at = time.monotonic()
+
+
+def _open_resumable(target: Target, fingerprint: Fingerprint, *, restart: bool) -> _ResumableOutput:
+    was_there = target.state.exists()
+    if target.is_folder:
+        disk.make_folder(target.path)
+        if not was_there:
+            check_empty(target.path, format=target.format)
+    state = RunState.open(target.state)
+    sink = _make_sink(target)
+    try:
+        _begin_or_resume(target, sink, state, fingerprint, restart=restart)
+    except BaseException:
+        if not (was_there or state.resumed):  # then all there is, is ours and holds nothing
+            with suppress(OSError):
+                sink.discard()
+                state.remove()
+        sink.close()
+        state.close()
+        raise
+    return _ResumableOutput(sink, state)
+
+
+def _begin_or_resume(
+    target: Target, sink: Sink, state: RunState, fingerprint: Fingerprint, *, restart: bool
+) -> None:
+    try:
+        earlier = state.read()
+    except ArtefactError:
+        if not restart:
+            raise
+        earlier = None
+    if restart or earlier is None:
+        if target.is_folder and not restart:
+            check_empty(target.path, format=target.format)
+        # The state first: should this be cut off too, what is left is known to be ours.
+        state.begin(fingerprint)
+        sink.begin()
+        return
+    if differences := fingerprint.differences(earlier):
+        raise ArtefactError(
+            f"{target.state} is of an unfinished run that differs in {'; '.join(differences)}:"
+            " give the command as it was, or begin anew with --restart"
+        )
+    if state.mark.notes or state.mark.complete:
+        sink.resume(state.mark)
+    else:
+        sink.begin()
+
+
+def _make_sink(target: Target) -> Sink:
+    if target.format == FOLDER_FORMAT:
+        return BratSink(target.path)
+    if target.shard_notes is not None:
+        return ShardSink(
+            target.path,
+            notes=target.shard_notes,
+            format=target.format,
+            compression=target.compression,
+            redact_text=target.redact_text,
+        )
+    return FileSink(
+        target.path,
+        format=target.format,
+        compression=target.compression,
+        redact_text=target.redact_text,
+    )
+
+
+def _write(result: Document | ErrorRecord, writer: Writer | Sink) -> Document | ErrorRecord:
+    """Write a result, or a record of why the format cannot hold it; returns what it wrote."""
+    if not isinstance(result, ErrorRecord):
+        try:
+            writer.write(result)
+            return result
+        except DataError as error:
+            name = result.note.name
+            result = ErrorRecord(name, str(error).removeprefix(f"{name}: "))
+    writer.write_error(result)
+    return result
+
+
+@contextmanager
+def _open_stream(target: Target) -> Iterator[Writer]:
     from emlb_runtime.formats.writers import open_writer
 
-    if format != FOLDER_FORMAT and out == STDOUT:
-        with _utf8_stdout() as stream, open_writer(format, stream) as writer:
+    if target.out != STDOUT:
+        out = Path(target.out)
+        with open_writer(target.format, out, redact_text=target.redact_text) as writer:
             yield writer
-    elif format == FOLDER_FORMAT or _is_special(out):
-        with open_writer(format, Path(out)) as writer:
-            yield writer
-    else:
-        partial = partial_path(out)
-        try:
-            with open_writer(format, partial) as writer:
-                yield writer
-            os.replace(partial, os.path.realpath(out))
-        finally:
-            if partial.exists() and partial.stat().st_size == 0:
-                partial.unlink()
-
-
-def partial_path(out: str) -> Path:
-    """Where an output file grows until it is complete: beside it, links resolved."""
-    return Path(os.path.realpath(out) + ".part")
+        return
+    with (
+        _utf8_stdout() as stream,
+        open_writer(target.format, stream, redact_text=target.redact_text) as writer,
+    ):
+        yield writer
 
 
 @contextmanager
@@ -78,32 +279,3 @@ def _utf8_stdout() -> Iterator[io.TextIOWrapper]:
         stream.flush()
     finally:
         stream.detach()
-
-
-def _is_special(out: str) -> bool:
-    """A pipe or a device, which is written as it stands."""
-    return os.path.exists(out) and not os.path.isfile(out)
-
-
-def _check_file(out: str, notes: Sequence[Path]) -> None:
-    if os.path.isdir(out):
-        raise ConfigError(f"--out {out} is a folder: name a file, or choose --format brat")
-    parent = os.path.dirname(os.path.realpath(out))
-    if not os.path.isdir(parent):
-        raise ConfigError(f"--out {out}: there is no folder {parent}; create it first")
-    if _absolute(out) in map(_absolute, notes):
-        raise ConfigError(f"--out {out} is one of the notes: name another file")
-
-
-def _check_folder(out: str, notes: Sequence[Path]) -> None:
-    if out == STDOUT:
-        raise ConfigError("--format brat writes a folder: name it with --out")
-    if os.path.exists(out) and not os.path.isdir(out):
-        raise ConfigError(f"--out {out} is a file, but --format brat writes a folder: name one")
-    # Each note is written again beside its annotations, so it would overwrite itself.
-    if _absolute(out) in (os.path.dirname(_absolute(note)) for note in notes):
-        raise ConfigError(f"--out {out} holds some of the notes: name another folder")
-
-
-def _absolute(path: str | Path) -> str:
-    return os.path.abspath(path)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Self
 
 from emlb_runtime.records import Document, ErrorRecord
 
@@ -25,12 +26,35 @@ class Tally:
     """Notes and inputs that have an error record instead."""
     failures: list[ErrorRecord] = field(default_factory=list)
     """The first few of them."""
+    before: int = 0
+    """Notes that an earlier, unfinished run has extracted; counted in all of the above."""
+
+    @classmethod
+    def resume(cls, counts: Sequence[int]) -> Self:
+        """Count on from what ``counts`` gave in an earlier run; from zero if it is empty.
+
+        Raises:
+            ValueError: if these are not its numbers.
+        """
+        if not counts:
+            return cls()
+        notes, entities, relations, warned, failed = counts
+        return cls(notes, entities, relations, warned, failed, before=notes)
+
+    def counts(self) -> tuple[int, ...]:
+        """The numbers, without names or sentences."""
+        return self.notes, self.entities, self.relations, self.warned, self.failed
+
+    @property
+    def done(self) -> int:
+        """Notes and inputs dealt with."""
+        return self.notes + self.failed
 
     def add(self, result: Document | ErrorRecord) -> None:
         """Count one result."""
         if isinstance(result, ErrorRecord):
             self.failed += 1
-            if self.failed <= _FAILURES_SHOWN:
+            if len(self.failures) < _FAILURES_SHOWN:
                 self.failures.append(result)
         else:
             self.notes += 1
@@ -42,6 +66,8 @@ class Tally:
         """The first failures as lines, and how many more there are."""
         lines = [f"{record.note}: {record.error}" for record in self.failures]
         more = self.failed - len(self.failures)
+        if more and not lines:
+            return [f"{count(more, 'failure')} before the run was continued"]
         return [*lines, f"and {count(more, 'more failure')}"] if more else lines
 
     def summary(self, *, seconds: float, provider: str, precision: str) -> str:
@@ -52,7 +78,7 @@ class Tally:
             provider: the execution provider that ran.
             precision: the precision that it ran.
         """
-        speed = self.notes / seconds if seconds > 0 else 0.0
+        speed = (self.notes - self.before) / seconds if seconds > 0 else 0.0
         parts = [
             count(self.notes, "note"),
             count(self.entities, "entity", "entities"),
@@ -74,12 +100,13 @@ def count(number: int, singular: str, plural: str | None = None) -> str:
 
 
 @contextmanager
-def progress_bar(total: int | None, *, shown: bool) -> Iterator[Callable[[], None]]:
+def progress_bar(total: int | None, *, shown: bool, done: int = 0) -> Iterator[Callable[[], None]]:
     """A bar on standard error; what it yields moves it on by one note.
 
     Args:
         total: notes to come; None if nobody can know.
         shown: False for no bar (and no import of rich, which costs start-up time).
+        done: notes that an earlier run has dealt with.
     """
     if not shown:
         yield lambda: None
@@ -91,5 +118,5 @@ def progress_bar(total: int | None, *, shown: bool) -> Iterator[Callable[[], Non
 
     columns = (TextColumn("notes"), BarColumn(), MofNCompleteColumn(), Elapsed(), Remaining())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("notes", total=total)
+        task = bar.add_task("notes", total=total, completed=done)
         yield lambda: bar.advance(task)

@@ -2,32 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import sys
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from emlb_cli.common import ExitCode, leave, one_sentence_errors, print_version
-from emlb_cli.output import STDOUT, check_output, open_output, partial_path
-from emlb_cli.progress import Tally, count, progress_bar
-from emlb_runtime.errors import ConfigError, DataError
-from emlb_runtime.formats.text import (
-    DECODING_ERRORS,
-    NoteFile,
-    check_encoding,
-    find_notes,
-    read_notes,
-)
-from emlb_runtime.records import Document, ErrorRecord, Note
+from emlb_cli.common import ExitCode, one_sentence_errors, print_version
+from emlb_cli.compression import Compression
+from emlb_cli.inputs import Reading, choose_rows, find_some_notes, leave_out
+from emlb_cli.job import Job, run_job
+from emlb_cli.target import STDOUT, Target, check_output, choose_compression
+from emlb_runtime.formats.text import DECODING_ERRORS, NoteFile, check_encoding
 
 if TYPE_CHECKING:
     from emlb_runtime.extract import Extractor
-    from emlb_runtime.formats.noteevents import NoteEvents, RowCounts
-    from emlb_runtime.formats.writers import Writer
 
 PROGRAM = "emlb-run"
 
@@ -49,6 +41,9 @@ class Provider(StrEnum):
     AUTO = "auto"
     CPU = "cpu"
     CUDA = "cuda"
+    TENSORRT = "tensorrt"
+    OPENVINO = "openvino"
+    COREML = "coreml"
 
 
 class Precision(StrEnum):
@@ -61,7 +56,16 @@ class Precision(StrEnum):
 
 def main() -> None:
     """The entry point of ``emlb-run``."""
-    app(prog_name=PROGRAM)
+    try:
+        app(prog_name=PROGRAM)
+    except SystemExit as stop:
+        if stop.code not in (ExitCode.INTERRUPTED, ExitCode.TERMINATED):
+            raise
+        # All is written, and a worker may be minutes from the end of a note nobody waits for.
+        with suppress(OSError, ValueError):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(stop.code)
 
 
 def load_extractor(
@@ -75,100 +79,18 @@ def load_extractor(
     """Load a bundle, or the bundled default model for None."""
     from emlb_runtime.extract import Extractor
 
-    return Extractor.load(
+    extractor = Extractor.load(
         model, provider=provider, workers=workers, precision=precision, min_score=min_score
     )
-
-
-def find_some_notes(inputs: Sequence[str]) -> list[NoteFile | ErrorRecord]:
-    """Find the notes of all inputs.
-
-    Raises:
-        DataError: if there is not a single one.
-    """
-    files = find_notes(inputs)
-    if not any(isinstance(file, NoteFile) for file in files):
-        reasons = [f"{file.note}: {file.error}" for file in files if isinstance(file, ErrorRecord)]
-        more = f"; and {len(reasons) - 1:,} more inputs like it" if len(reasons) > 1 else ""
-        raise DataError(f"no note found: {reasons[0]}{more}")
-    return files
-
-
-def choose_rows(
-    files: Sequence[NoteFile | ErrorRecord], *, categories: Sequence[str], subjects: Sequence[str]
-) -> tuple[NoteEvents, RowCounts] | tuple[None, None]:
-    """Which rows of tables are wanted, and where they are counted; None without a table.
-
-    Raises:
-        ConfigError: if rows are chosen, but no input is a table.
-    """
-    if any(isinstance(file, NoteFile) and file.is_table for file in files):
-        from emlb_runtime.formats.noteevents import NoteEvents, RowCounts
-
-        return NoteEvents(tuple(categories), tuple(subjects)), RowCounts()
-    if categories or subjects:
-        raise ConfigError(
-            "--category and --subject choose rows of a NOTEEVENTS table, and no input is one:"
-            " name a .csv or .csv.gz file with the columns ROW_ID, SUBJECT_ID and TEXT"
-        )
-    return None, None
-
-
-def report_empty_choice(
-    notes: Iterable[Note | ErrorRecord], rows: NoteEvents | None, counts: RowCounts | None
-) -> Iterator[Note | ErrorRecord]:
-    """The notes; a record behind them if rows were chosen and there is none of that choice."""
-    yield from notes
-    if rows is None or counts is None or not (rows.categories or rows.subjects):
-        return
-    if counts.notes + counts.marked_as_errors == 0:
-        chosen = " and ".join(
-            option
-            for option, values in (("--category", rows.categories), ("--subject", rows.subjects))
-            if values
-        )
-        yield ErrorRecord(chosen, "no usable row of the tables is what was asked for")
-
-
-def extract_notes(
-    notes: Iterable[Note | ErrorRecord],
-    extractor: Extractor,
-    *,
-    writer: Writer,
-    tally: Tally,
-    advance: Callable[[], None],
-) -> None:
-    """Extract notes and write each result as it comes.
-
-    Args:
-        notes: notes and error records in output order.
-        extractor: what extracts them.
-        writer: where results go.
-        tally: counts them, so that an interrupted run knows how far it came.
-        advance: called after each.
-    """
-    for result in extractor.extract_each(notes):
-        tally.add(_write(result, writer))
-        advance()
-
-
-def _write(result: Document | ErrorRecord, writer: Writer) -> Document | ErrorRecord:
-    """Write a result, or a record of why the format cannot hold it; returns what it wrote."""
-    if not isinstance(result, ErrorRecord):
-        try:
-            writer.write(result)
-            return result
-        except DataError as error:
-            name = result.note.name
-            result = ErrorRecord(name, str(error).removeprefix(f"{name}: "))
-    writer.write_error(result)
-    return result
+    for note in extractor.info.notes:
+        typer.echo(f"{PROGRAM}: {note}", err=True)
+    return extractor
 
 
 @app.command(
     no_args_is_help=True,
     epilog="Exit codes: 0 all notes extracted; 1 some have an error record instead;"
-    " 2 nothing could be done; 130 interrupted.",
+    " 2 it could not begin or go on; 130 interrupted; 143 terminated.",
 )
 def run(
     inputs: Annotated[
@@ -187,8 +109,9 @@ def run(
             "--out",
             "-o",
             metavar="FILE",
-            help="Output file (a folder for brat; - is standard output). A file grows as"
-            " FILE.part and takes its name when complete.",
+            help="Output file (a folder for brat and shards; - is standard output). A file"
+            " grows as FILE.part and takes its name when complete. Cut off at any instant, it"
+            " is continued by the same command; standard output and pipes are not.",
         ),
     ] = STDOUT,
     format: Annotated[
@@ -203,7 +126,11 @@ def run(
         typer.Option(metavar="BUNDLE", help="Folder of an exported model.  [default: bundled]"),
     ] = None,
     provider: Annotated[
-        Provider, typer.Option(help="auto takes CUDA where it is to be had, else the CPU.")
+        Provider,
+        typer.Option(
+            help="auto takes CUDA where it is to be had and the bundle has fp16 or fp32, else"
+            " the CPU. Another one runs, or the command says what is missing."
+        ),
     ] = Provider.AUTO,
     precision: Annotated[
         Precision | None, typer.Option(help="Which encoder to run.  [default: the bundle's own]")
@@ -244,6 +171,32 @@ def run(
             help="Of NOTEEVENTS, only rows of this SUBJECT_ID. May be given several times.",
         ),
     ] = None,
+    compress: Annotated[
+        Compression | None,
+        typer.Option(
+            help="Compress the file or the shards; zst needs Python 3.14.  [default: as the"
+            " name of --out ends]"
+        ),
+    ] = None,
+    shard_notes: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=1,
+            help="Write a folder with part-00001.jsonl and so on, N notes in each.",
+        ),
+    ] = None,
+    redact_text: Annotated[
+        bool,
+        typer.Option("--redact-text", help="Leave the text of mentions out: offsets only."),
+    ] = False,
+    restart: Annotated[
+        bool,
+        typer.Option(
+            "--restart",
+            help="Begin anew, and remove what an unfinished run of this output has written.",
+        ),
+    ] = False,
     quiet: Annotated[
         bool, typer.Option("--quiet", "-q", help="No progress bar, no summary.")
     ] = False,
@@ -266,68 +219,36 @@ def run(
     """
     with one_sentence_errors(PROGRAM):
         check_encoding(encoding, errors=errors)
-        files = find_some_notes(inputs)
+        many = shard_notes is not None or format is Format.BRAT
+        compression = choose_compression(out, compress, many=many)
+        target = Target(out, format, compression, shard_notes, redact_text)
+        files = leave_out(find_some_notes(inputs), target.leftovers())
         paths = [file.path for file in files if isinstance(file, NoteFile) and file.path]
         rows, counts = choose_rows(files, categories=category or (), subjects=subject or ())
-        check_output(out, format=format, notes=paths)
-        tally = Tally()
-        total = len(files) if counts is None else None  # how many rows shows at the end only
-        bar_shown = not quiet and total != 1 and _bar_fits(out)
-        try:
-            extractor = load_extractor(
+        check_output(target, notes=paths)
+        job = Job(
+            program=PROGRAM,
+            files=files,
+            reading=Reading(encoding, errors, rows, counts),
+            target=target,
+            # An option that changes the output belongs here, or a broken run could be
+            # continued with another value. The number of workers changes nothing.
+            settings={"--min-score": str(min_score)},
+            model=model,
+            restart=restart,
+            quiet=quiet,
+        )
+        tally = run_job(
+            job,
+            lambda: load_extractor(
                 model,
                 provider=provider,
                 workers=workers,
                 min_score=min_score,
                 precision=precision,
-            )
-            started = time.perf_counter()
-            with (
-                open_output(out, format=format) as writer,
-                # rich shows a bar without an end for None
-                progress_bar(total, shown=bar_shown) as advance,
-            ):
-                notes = read_notes(
-                    files, encoding=encoding, errors=errors, rows=rows, counts=counts
-                )
-                notes = report_empty_choice(notes, rows, counts)
-                extract_notes(notes, extractor, writer=writer, tally=tally, advance=advance)
-        except KeyboardInterrupt:
-            leave(PROGRAM, _interrupted(tally, total, out), ExitCode.INTERRUPTED)
-        if not quiet:
-            _report(tally, extractor, seconds=time.perf_counter() - started, counts=counts)
+            ),
+        )
     raise typer.Exit(ExitCode.SOME_FAILED if tally.failed else ExitCode.DONE)
-
-
-def _report(
-    tally: Tally, extractor: Extractor, *, seconds: float, counts: RowCounts | None
-) -> None:
-    for line in (*tally.failure_lines(), *_left_out(counts)):
-        typer.echo(f"{PROGRAM}: {line}", err=True)
-    info = extractor.info
-    summary = tally.summary(seconds=seconds, provider=info.provider, precision=info.precision)
-    typer.echo(summary, err=True)
-
-
-def _left_out(counts: RowCounts | None) -> Iterator[str]:
-    """Lines about the rows of tables that were passed over."""
-    if counts is not None and counts.not_wanted:
-        yield f"{count(counts.not_wanted, 'row')} of other categories or subjects left out"
-    if counts is not None and counts.marked_as_errors:
-        yield f"{count(counts.marked_as_errors, 'row')} marked as errors (ISERROR) left out"
-
-
-def _bar_fits(out: str) -> bool:
-    """Whether a bar has a terminal to itself."""
-    return sys.stderr.isatty() and not (out == STDOUT and sys.stdout.isatty())
-
-
-def _interrupted(tally: Tally, total: int | None, out: str) -> str:
-    came_to = tally.notes + tally.failed
-    notes = count(came_to, "note") if total is None else f"{came_to:,} of {count(total, 'note')}"
-    done = f"interrupted after {notes}"
-    kept = out != STDOUT and partial_path(out).exists()
-    return f"{done}; what was written is in {partial_path(out)}" if kept else done
 
 
 if __name__ == "__main__":

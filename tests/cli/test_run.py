@@ -31,6 +31,7 @@ MARKER = "Zebrafish"
 class FakeInfo:
     provider: str = "CPUExecutionProvider"
     precision: str = "int8"
+    batch: int = 1
 
 
 @dataclass
@@ -495,7 +496,7 @@ from emlb_runtime.records import Document, Relation, Entity
 
 class Slow:
     class info:
-        provider, precision = "CPUExecutionProvider", "int8"
+        provider, precision, batch = "CPUExecutionProvider", "int8", 1
     def extract_each(self, notes):
         for note in notes:
             mention = Entity.annotate(note, "T1", "Drug", ((0, 4),))

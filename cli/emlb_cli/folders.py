@@ -1,0 +1,222 @@
+"""Outputs of many files that can be continued: a folder of shards, or of brat pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from emlb_runtime.errors import ConfigError
+from emlb_runtime.formats import disk
+from emlb_runtime.formats.writers import ERRORS_FILE, error_line, write_brat_pair
+from emlb_runtime.records import Document, ErrorRecord
+
+from .compression import Compression
+from .growing import GrowingFile
+from .sinks import FileSink
+from .state import Mark
+
+
+class ShardSink:
+    """JSON lines in ``part-00001.jsonl`` and so on, so many notes in each.
+
+    A shard has its name when it is complete. That is after the mark that says so, hence no
+    mark ever speaks of the middle of a shard that has got its name.
+
+    Args:
+        folder: where they lie.
+        notes: to a shard, error records included.
+        format: ``triples`` or ``documents``.
+        compression: of each shard.
+        redact_text: leave the text of mentions out.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        notes: int,
+        format: str,
+        compression: Compression,
+        redact_text: bool,
+    ) -> None:
+        self._folder = folder
+        self._notes = notes
+        self._format = format
+        self._compression = compression
+        self._redact_text = redact_text
+        self._number = 1
+        self._held = 0
+        self._shard = self._open_shard(1)
+
+    @property
+    def settled(self) -> bool:
+        return self._shard.settled
+
+    @property
+    def full(self) -> bool:
+        return self._held == self._notes
+
+    @property
+    def size(self) -> int:
+        return self._shard.size
+
+    @property
+    def crc(self) -> int:
+        return self._shard.crc
+
+    def begin(self) -> None:
+        self._clear()
+        self._shard.begin()
+
+    def resume(self, mark: Mark) -> None:
+        number, self._held = divmod(mark.notes, self._notes)
+        named = bool(mark.notes) and not self._held  # the mark before a shard gets its name
+        self._number = number if named and not mark.complete else number + 1
+        self._shard = self._open_shard(self._number)
+        if not named:
+            self._shard.resume(mark)
+        elif not mark.complete:
+            self._shard.resume(replace(mark, complete=True))
+            self.roll()
+
+    def write(self, document: Document) -> None:
+        self._shard.write(document)
+        self._count()
+
+    def write_error(self, record: ErrorRecord) -> None:
+        self._shard.write_error(record)
+        self._count()
+
+    def end(self) -> None:
+        self._shard.end()
+
+    def sync(self) -> None:
+        self._shard.sync()
+
+    def roll(self) -> None:
+        self._shard.publish()
+        self._number += 1
+        self._held = 0
+        self._shard = self._open_shard(self._number)
+        self._shard.begin()
+
+    def publish(self) -> None:
+        if self._number > 1 and not self._held:
+            self._shard.discard()  # the notes ended where a shard does
+        else:
+            self._shard.publish()
+
+    def discard(self) -> None:
+        self._shard.close()
+        self._clear()
+
+    def close(self) -> None:
+        self._shard.close()
+
+    def _clear(self) -> None:
+        for path in list(shards_in(self._folder)):
+            disk.remove(path)
+
+    def _count(self) -> None:
+        self._held += 1
+        if self.full:
+            self._shard.end()
+
+    def _open_shard(self, number: int) -> FileSink:
+        name = f"part-{number:05}.jsonl{self._compression.suffix}"
+        return FileSink(
+            self._folder / name,
+            format=self._format,
+            compression=self._compression,
+            redact_text=self._redact_text,
+        )
+
+
+class BratSink:
+    """A pair of files per note, each whole or not there, and the errors in one that grows.
+
+    Every file is synced before it gets its name, for a torn one would look like another note.
+
+    Args:
+        folder: where they lie.
+    """
+
+    settled = True
+    full = False
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._errors = GrowingFile(folder / ERRORS_FILE)
+
+    @property
+    def size(self) -> int:
+        return self._errors.size
+
+    @property
+    def crc(self) -> int:
+        return self._errors.crc
+
+    def begin(self) -> None:
+        self._clear()
+        self._errors.begin()
+
+    def resume(self, mark: Mark) -> None:
+        for path in self._folder.glob(f".*{disk.PARTIAL}"):
+            disk.remove(path)
+        self._errors.resume(mark.size, mark.crc)
+
+    def write(self, document: Document) -> None:
+        write_brat_pair(self._folder, document, durable=True)
+
+    def write_error(self, record: ErrorRecord) -> None:
+        self._errors.append(error_line(record))
+
+    def end(self) -> None:
+        pass
+
+    def sync(self) -> None:
+        self._errors.sync()
+        disk.sync_folder(self._folder)
+
+    def roll(self) -> None:
+        pass
+
+    def publish(self) -> None:
+        self._errors.close()
+
+    def discard(self) -> None:
+        self._errors.close()
+        disk.remove(self._errors.path)
+        self._clear()
+
+    def close(self) -> None:
+        self._errors.close()
+
+    def _clear(self) -> None:
+        for path in list(brat_files_in(self._folder)):
+            disk.remove(path)
+
+
+def shards_in(folder: Path) -> Iterator[Path]:
+    """The shards of a folder, complete or not."""
+    return folder.glob("part-[0-9][0-9][0-9][0-9][0-9]*.jsonl*")
+
+
+def brat_files_in(folder: Path) -> Iterator[Path]:
+    """The files of a folder that a brat output consists of."""
+    for pattern in ("*.txt", "*.ann", f".*{disk.PARTIAL}"):
+        yield from folder.glob(pattern)
+
+
+def check_empty(folder: Path, *, format: str) -> None:
+    """Refuse a folder with files that would mix with those to be written.
+
+    Raises:
+        ConfigError: naming the folder.
+    """
+    brat = format == "brat"
+    files = brat_files_in(folder) if brat else shards_in(folder)
+    if next(iter(files), None) is not None:
+        what = ".txt or .ann files" if brat else "shards (part-*.jsonl)"
+        raise ConfigError(f"{folder} already holds {what}: choose an empty folder")

@@ -1,0 +1,158 @@
+"""Outputs that grow on disk and can be continued; here what all have in common, and a file.
+
+A sink writes; it does not know about marks. Between two notes it says what a mark would have to
+state (``size``, ``crc``) and whether now is a moment for one (``settled``).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+
+from emlb_runtime.errors import ArtefactError
+from emlb_runtime.formats import disk
+from emlb_runtime.formats.writers import document_lines, error_line
+from emlb_runtime.records import Document, ErrorRecord
+
+from .compression import Compression, Members
+from .growing import GrowingFile
+from .state import Mark
+
+PART = ".part"
+
+
+class Sink(Protocol):
+    """An output that grows."""
+
+    @property
+    def settled(self) -> bool:
+        """Whether all notes so far are in the file, so that a mark can speak of them."""
+
+    @property
+    def full(self) -> bool:
+        """Whether a mark must come now, and ``roll`` after it."""
+
+    @property
+    def size(self) -> int:
+        """Bytes of the file that grows."""
+
+    @property
+    def crc(self) -> int:
+        """CRC-32 of these bytes."""
+
+    def begin(self) -> None:
+        """Start empty, over what an unfinished run may have left."""
+
+    def resume(self, mark: Mark) -> None:
+        """Go on from a mark, and drop what lies beyond it.
+
+        Raises:
+            ArtefactError: if what the mark speaks of is not there.
+        """
+
+    def write(self, document: Document) -> None:
+        """Write one note's entities and relations.
+
+        Raises:
+            DataError: if the format cannot hold the document; the next can be written.
+        """
+
+    def write_error(self, record: ErrorRecord) -> None:
+        """Write what stands in place of a note that could not be extracted."""
+
+    def end(self) -> None:
+        """Write what is still waiting: there are no more notes."""
+
+    def sync(self) -> None:
+        """Wait until what was written would survive a power cut."""
+
+    def roll(self) -> None:
+        """Close one shard and go on with the next."""
+
+    def publish(self) -> None:
+        """Give the complete output its name."""
+
+    def discard(self) -> None:
+        """Remove all that was written: no mark speaks of it."""
+
+    def close(self) -> None:
+        """Close what is open."""
+
+
+class FileSink:
+    """JSON lines in one file, which has its own name when complete and ``.part`` until then.
+
+    Args:
+        path: the file, links resolved.
+        format: ``triples`` or ``documents``.
+        compression: of the file.
+        redact_text: leave the text of mentions out.
+    """
+
+    full = False
+
+    def __init__(
+        self, path: Path, *, format: str, compression: Compression, redact_text: bool
+    ) -> None:
+        self.path = path
+        self._format = format
+        self._redact_text = redact_text
+        self._compression = compression
+        self._members = Members(compression)
+        self._file = GrowingFile(part_of(path))
+
+    @property
+    def settled(self) -> bool:
+        return self._members.settled
+
+    @property
+    def size(self) -> int:
+        return self._file.size
+
+    @property
+    def crc(self) -> int:
+        return self._file.crc
+
+    def begin(self) -> None:
+        self._file.begin()
+
+    def resume(self, mark: Mark) -> None:
+        if mark.complete and not self._file.path.exists():
+            if not self.path.is_file() or self.path.stat().st_size != mark.size:
+                raise ArtefactError(f"{self._file.path} is gone: use --restart")
+            return  # it got its name before it was cut off
+        self._file.resume(mark.size, mark.crc)
+
+    def write(self, document: Document) -> None:
+        lines = document_lines(self._format, document, redact_text=self._redact_text)
+        self._file.append(self._members.add(lines))
+
+    def write_error(self, record: ErrorRecord) -> None:
+        self._file.append(self._members.add(error_line(record)))
+
+    def end(self) -> None:
+        self._file.append(self._members.end(even_empty=not self._file.size))
+
+    def sync(self) -> None:
+        self._file.sync()
+
+    def roll(self) -> None:
+        pass
+
+    def publish(self) -> None:
+        self._file.close()
+        if self._file.path.exists():
+            disk.move(self._file.path, self.path)
+        disk.sync_folder(self.path.parent)
+
+    def discard(self) -> None:
+        self._file.close()
+        disk.remove(self._file.path)
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def part_of(path: Path) -> Path:
+    """Where an output file grows until it is complete: beside it."""
+    return path.with_name(path.name + PART)

@@ -1,0 +1,226 @@
+"""The state file of an unfinished run: what it was asked, and how far its output can be relied on.
+
+It lies beside the output and vanishes when that is complete. The first line is the run's
+fingerprint; each further line is a mark: so many notes are done, and then the output had so many
+bytes with that checksum. Lines are JSON with a checksum of their own and are only ever added:
+
+    {"format":1,"fingerprint":{…}} 5f0c2b1e
+    {"notes":64,"size":48211,"crc":2868210402,"tally":[64,512,201,0,0],"complete":false} 0a3c…
+
+The order is what makes a run survive: the output is written and synced first, and only then is the
+mark that speaks of it written and synced. A mark is therefore never ahead of the output. What the
+output holds beyond the last whole mark is cut off and extracted again, which gives the same bytes.
+A mark that was torn by the crash counts for nothing. So a kill, a full disk or a power cut at any
+instant costs at most the work since the last mark.
+
+The file holds no text of a note and no note's name, only hashes. Whoever runs holds a lock on it,
+which the system lets go when the process dies.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import zlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from emlb_runtime.errors import ArtefactError, ConfigError
+from emlb_runtime.formats import disk
+
+from .fingerprint import Fingerprint
+
+FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """How far an output can be relied on.
+
+    Attributes:
+        notes: notes and error records that are dealt with.
+        size: bytes of the file that grows.
+        crc: CRC-32 of these bytes.
+        tally: what has been counted, as ``Tally.counts`` gives it.
+        complete: nothing is left to do but to give the output its name.
+    """
+
+    notes: int = 0
+    size: int = 0
+    crc: int = 0
+    tally: tuple[int, ...] = ()
+    complete: bool = False
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Self:
+        """The inverse of ``dataclasses.asdict``.
+
+        Raises:
+            KeyError, TypeError, ValueError: if a value is missing or malformed.
+        """
+        return cls(
+            int(values["notes"]),
+            int(values["size"]),
+            int(values["crc"]),
+            tuple(int(value) for value in values["tally"]),
+            bool(values["complete"]),
+        )
+
+
+class RunState:
+    """An open and locked state file; make one with ``RunState.open``.
+
+    Attributes:
+        path: the file.
+        mark: the last mark; one of no notes for a run that has just begun.
+        resumed: whether the file was left by a run that did not finish.
+    """
+
+    def __init__(self, path: Path, descriptor: int) -> None:
+        self.path = path
+        self.mark = Mark()
+        self.resumed = False
+        self._descriptor = descriptor
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """Lock a state file, made if it is not there; ``begin`` or ``resume`` comes next.
+
+        Raises:
+            ConfigError: if another run holds it, or the file system has no locks.
+            OSError: if it cannot be made.
+        """
+        while True:
+            descriptor = disk.open_private(path)
+            try:
+                _lock(descriptor, path)
+                # Whoever held the lock may have removed the file when done.
+                if _is_at(descriptor, path):
+                    return cls(path, descriptor)
+            except BaseException:
+                os.close(descriptor)
+                raise
+            os.close(descriptor)
+
+    def read(self) -> Fingerprint | None:
+        """The fingerprint of the run that left the file, and in ``mark`` how far it came.
+
+        Returns:
+            None if there is none: the file is new, or the run was killed before it began.
+
+        Raises:
+            ArtefactError: if the file is damaged, or of another version of EMLB.
+        """
+        data = self.path.read_bytes()
+        header, newline, rest = data.partition(b"\n")
+        if not newline:
+            return None
+        values = _unseal(header)
+        try:
+            if values is None or values.get("format") != FORMAT:
+                raise ValueError
+            fingerprint = Fingerprint.from_json(values["fingerprint"])
+        except (KeyError, TypeError, ValueError, AttributeError):
+            raise ArtefactError(
+                f"{self.path} is damaged, or of another version of EMLB: use --restart"
+            ) from None
+        size = len(header) + 1
+        for line in rest.splitlines(keepends=True):
+            mark = _read_mark(line)
+            if mark is None:  # torn; nothing behind it can be relied on
+                break
+            self.mark = mark
+            size += len(line)
+        disk.truncate(self._descriptor, size, self.path)
+        self.resumed = True
+        return fingerprint
+
+    def begin(self, fingerprint: Fingerprint) -> None:
+        """Begin the file anew.
+
+        Raises:
+            OSError: if it cannot be written.
+        """
+        self.mark, self.resumed = Mark(), False
+        disk.truncate(self._descriptor, 0, self.path)
+        self._append({"format": FORMAT, "fingerprint": fingerprint.to_json()})
+        disk.sync_folder(self.path.parent)
+
+    def record(self, mark: Mark) -> None:
+        """Add a mark; what it says of the output must have been synced.
+
+        Raises:
+            OSError: if it cannot be written; the mark before it still holds.
+        """
+        self._append(asdict(mark))
+        self.mark = mark
+
+    def remove(self) -> None:
+        """Remove the file, still locked: the output is complete, or there is none."""
+        disk.remove(self.path)
+        disk.sync_folder(self.path.parent)
+
+    def close(self) -> None:
+        """Let the lock go."""
+        os.close(self._descriptor)
+
+    def _append(self, values: Mapping[str, Any]) -> None:
+        disk.write_all(self._descriptor, _seal(values), self.path)
+        disk.sync(self._descriptor, self.path)
+
+
+def _seal(values: Mapping[str, Any]) -> bytes:
+    body = json.dumps(values, separators=(",", ":")).encode("ascii")
+    return body + f" {zlib.crc32(body):08x}\n".encode("ascii")
+
+
+def _unseal(line: bytes) -> dict[str, Any] | None:
+    """The values of a line without its end; None if it is not whole."""
+    body, _, seal = line.rpartition(b" ")
+    if seal != f"{zlib.crc32(body):08x}".encode("ascii"):
+        return None
+    try:
+        values = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    return values if isinstance(values, dict) else None
+
+
+def _read_mark(line: bytes) -> Mark | None:
+    values = _unseal(line[:-1]) if line.endswith(b"\n") else None
+    try:
+        return None if values is None else Mark.from_json(values)
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def _lock(descriptor: int, path: Path) -> None:
+    if sys.platform == "win32":  # two runs on one output are not noticed there
+        return
+    import fcntl
+
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise ConfigError(
+            f"another run is writing this output (it holds {path}): wait for it, or name"
+            " another --out"
+        ) from None
+    except OSError as error:
+        raise ConfigError(
+            f"{path} cannot be locked ({error.strerror}): write to a local disk, or to standard"
+            " output"
+        ) from None
+
+
+def _is_at(descriptor: int, path: Path) -> bool:
+    """Whether the open file is still the one of that name."""
+    try:
+        there = os.stat(path, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    here = os.fstat(descriptor)
+    return (here.st_dev, here.st_ino) == (there.st_dev, there.st_ino)
