@@ -59,14 +59,23 @@ def run_name(config: str, module: Module, seed: int, part: Learned) -> str:
 
 
 def settings(config: str, module: Module, seed: int, part: Learned) -> list[str]:
-    """The overrides that make a configuration of that name one run of a module."""
+    """The overrides that make a configuration of that name one run of a module.
+
+    Losses that a module cannot have are left out of it.
+    """
     made = [
         f"name={run_name(config, module, seed, part)}",
         f"seed={seed}",
         f"model.entity_head={module.entity_head}",
         f"model.relation_head={module.relation_head}",
     ]
-    return made if part == "both" else [*made, f"{_WEIGHT_OF_OTHER[part]}=0"]
+    if part != "both":
+        made.append(f"{_WEIGHT_OF_OTHER[part]}=0")
+    if part == "entities":  # the attention losses are over related mentions
+        made.append("training.attention_weight=0")
+    if part == "entities" or module.relation_head == "linear":  # which has no attention
+        made.append("training.cross_attention_weight=0")
+    return made
 
 
 def refuse_ours(overrides: Sequence[str]) -> None:

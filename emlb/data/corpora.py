@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from emlb.packaged import find_packaged
 from emlb_runtime.errors import DataError
 from emlb_runtime.formats.report import Report
 from emlb_runtime.records import Document
@@ -59,9 +60,11 @@ def load_corpus(config: CorpusConfig, data: Path) -> Corpus:
     """
     texts = data / config.texts if config.texts else None
     name = config.select or config.name
-    train, report = read_documents(data / config.train, config.format, name, texts=texts)
+    place = find_packaged(config.train, data)
+    train, report = read_documents(place, config.format, name, texts=texts)
     if config.dev:
-        dev, more = read_documents(data / config.dev, config.format, name, texts=texts)
+        place = find_packaged(config.dev, data)
+        dev, more = read_documents(place, config.format, name, texts=texts)
         return Corpus(config, Split(tuple(train), tuple(dev)), report + more)
     assert config.split is not None  # CorpusConfig sees to it
     return Corpus(config, _divide(train, config, config.split, data), report)
@@ -76,7 +79,8 @@ def _group(documents: Sequence[Document], corpus: CorpusConfig, data: Path) -> G
         return grouping(pattern=config.group_pattern, file=listed)
     names = {document.note.name for document in documents}
     texts = data / corpus.texts if corpus.texts else None
-    return group_documents(data / corpus.train, names, format=corpus.format, texts=texts)
+    place = find_packaged(corpus.train, data)
+    return group_documents(place, names, format=corpus.format, texts=texts)
 
 
 def _divide(

@@ -7,8 +7,7 @@ al. 2017, On Calibration of Modern Neural Networks). They look at the top class 
 input; here an item counts if it was predicted, so that nothing is said of what the model
 left out or a threshold held back.
 
-A relation is right end to end: its type, direction and both mentions strictly. Its score
-is given its mentions, so that wrong mentions alone make such scores overconfident.
+A relation is right end to end: its type, direction and both mentions strictly.
 """
 
 from __future__ import annotations
@@ -118,23 +117,26 @@ def calibrate(scores: ArrayLike, right: ArrayLike, *, bins: int = N_BINS) -> Cal
     )
 
 
-def measure_calibration(
-    gold: Sequence[Document], predicted: Sequence[Document], types: Collection[str] | None = None
-) -> dict[str, Calibration]:
+Measured = tuple[Sequence[Document], Sequence[Document], Collection[str] | None]
+"""Annotated documents, the predicted ones of the same notes in the same order, and the entity
+and relation types to look at (None for all).
+"""
+
+
+def measure_calibration(*groups: Measured) -> dict[str, Calibration]:
     """How far the scores of ``entities`` and of ``relations`` are probabilities.
 
     Args:
-        gold: annotated documents.
-        predicted: the predicted ones of the same notes, in the same order.
-        types: entity and relation types to look at; None for all.
+        groups: documents to look at together, such as those of several corpora.
     """
     scores: dict[str, list[float]] = {section: [] for section in SECTIONS}
     right: dict[str, list[bool]] = {section: [] for section in SECTIONS}
-    for annotated, found in zip(gold, predicted, strict=True):
-        wanted, items = scored_items(annotated, types), scored_items(found, types)
-        for section in SECTIONS:
-            scores[section] += items[section].values()
-            right[section] += [key in wanted[section] for key in items[section]]
+    for gold, predicted, types in groups:
+        for annotated, found in zip(gold, predicted, strict=True):
+            wanted, items = scored_items(annotated, types), scored_items(found, types)
+            for section in SECTIONS:
+                scores[section] += items[section].values()
+                right[section] += [key in wanted[section] for key in items[section]]
     return {section: calibrate(scores[section], right[section]) for section in SECTIONS}
 
 

@@ -9,12 +9,13 @@ from dataclasses import dataclass, replace
 
 from emlb_runtime.pipeline import Pipeline
 from emlb_runtime.records import Document, Entity, Relation
+from emlb_runtime.schema import Task
 
 from .counts import Scores
 from .scores import score
 from .thresholds import best_thresholds
 
-FLOOR = 0.02
+FLOOR = 0.005
 """Relations below this probability are never candidates for a threshold."""
 
 
@@ -27,13 +28,15 @@ class ScoredCorpus:
         task: whose output is scored.
         documents: with annotations.
         types: entity and relation types that the corpus annotates.
-        tune: whether thresholds may be chosen on it.
+        full: those of which it annotates every occurrence; None is all of them.
+        tune: whether thresholds and calibration may be chosen on it.
     """
 
     name: str
     task: str
     documents: tuple[Document, ...]
     types: Collection[str]
+    full: Collection[str] | None = None
     tune: bool = True
 
 
@@ -85,8 +88,9 @@ def score_corpus(
     )
 
 
-def apply_thresholds(document: Document, thresholds: Mapping[str, float]) -> Document:
-    """The document without relations below their threshold (0.5 where none is given)."""
+def apply_thresholds(document: Document, task: Task) -> Document:
+    """The document without relations below the task's threshold (0.5 where it has none)."""
+    thresholds = task.thresholds or {}
     return replace(
         document,
         relations=tuple(

@@ -11,7 +11,7 @@ from typing import Any
 from emlb_runtime.errors import ConfigError, DataError
 
 from . import calibration
-from .calibration import Calibration, measure_calibration
+from .calibration import Calibration, Measured, measure_calibration
 from .counts import Scores
 from .deployed import ScoredCorpus, score_corpus
 from .gold import read_gold
@@ -20,6 +20,8 @@ from .predictions import load_predictor
 from .protocols import ScoringProtocol, find_protocol
 from .protocols import table as protocol_table
 from .table import render, to_json
+
+POOLED = "all corpora together: calibration of scores"
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,7 @@ class Report:
         not_read: per system, what could not be used of its predictions, by reason.
         calibrations: per corpus and kind of item, how far scores are probabilities; empty if
             that was not asked for.
+        calibration: likewise over all corpora together; empty if there is only one.
     """
 
     model: str
@@ -50,6 +53,7 @@ class Report:
     compared: str = ""
     not_read: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     calibrations: Mapping[str, Mapping[str, Calibration]] = field(default_factory=dict)
+    calibration: Mapping[str, Calibration] = field(default_factory=dict)
 
     def table(self) -> str:
         """The scores as text, a section per corpus."""
@@ -62,13 +66,18 @@ class Report:
             else:
                 parts += self._judged_tables(corpus, self.judged[corpus], self.protocol)
             parts += [f"not used: {n} × {why}" for why, n in self.problems[corpus].items()]
+        if self.calibration:
+            parts.append(calibration.render(self.calibration, title=POOLED))
         for name, problems in self.not_read.items():
             parts += [f"not used of {name}: {n} × {why}" for why, n in problems.items()]
         return "\n\n".join(parts)
 
     def calibration_table(self) -> str:
         """The reliability of scores as text, a section per corpus; empty if not measured."""
-        return "\n\n".join(self._calibration_table(corpus) for corpus in self.calibrations)
+        parts = [self._calibration_table(corpus) for corpus in self.calibrations]
+        if self.calibration:
+            parts.append(calibration.render(self.calibration, title=POOLED))
+        return "\n\n".join(parts)
 
     def _calibration_table(self, corpus: str) -> str:
         measured = self.calibrations[corpus]
@@ -102,6 +111,8 @@ class Report:
             corpus: {**self._corpus_json(corpus), "not_used": dict(self.problems[corpus])}
             for corpus in self.documents
         }
+        if self.calibration:
+            value["calibration"] = calibration.to_json(self.calibration)
         return value
 
     def _corpus_json(self, corpus: str) -> dict[str, Any]:
@@ -191,6 +202,7 @@ def evaluate(
     scores: dict[str, Scores] = {}
     judged: dict[str, Judged] = {}
     calibrations: dict[str, Mapping[str, Calibration]] = {}
+    groups: list[Measured] = []
     for corpus in read:
         if protocol is None:
             found = predictor.predict(corpus)
@@ -201,8 +213,8 @@ def evaluate(
                 predicted_on_gold=on_gold,
             )
             if calibrated:
-                measured = measure_calibration(corpus.documents, found, corpus.types)
-                calibrations[corpus.name] = measured
+                groups.append((corpus.documents, found, corpus.types))
+                calibrations[corpus.name] = measure_calibration(groups[-1])
         else:
             judged[corpus.name] = judge(predictor, other, corpus, protocol, judging.samples)
     report = Report(
@@ -216,6 +228,7 @@ def evaluate(
         other.name if other else "",
         {p.name: p.problems for p in (predictor, other) if p is not None and p.problems},
         calibrations,
+        measure_calibration(*groups) if len(groups) > 1 else {},
     )
     if json_path:
         text = json.dumps(report.to_json(), indent=1, ensure_ascii=False)

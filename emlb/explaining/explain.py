@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from emlb_runtime.backend import Floats, Ints
-from emlb_runtime.decode import pair_probabilities
+from emlb_runtime.decode import score_pairs
 from emlb_runtime.errors import ArtefactError, ConfigError
 from emlb_runtime.pipeline import NoteState, Pipeline, align
 from emlb_runtime.records import Document, Entity, Note, Triple
@@ -131,10 +131,10 @@ class _SecondLook:
         )
         pairs = np.array([(place[case.head], place[case.tail]) for case in cases], dtype=np.int64)
         look = self._attention.relate(task.name, hidden, spans, pairs)
-        self._check(task, cases, spans[pairs, 2], look)
+        self._check(task, cases, look)
         if encoder is not None:
             again = self._attention.relate(task.name, encoder.hidden, spans, pairs)
-            self._check(task, cases, spans[pairs, 2], again)
+            self._check(task, cases, again)
         words = np.stack([self._state.tokens.start, self._state.tokens.end], axis=1)
         for pair, case in enumerate(cases):
             first, end, _ = spans[pairs[pair, 0]]
@@ -162,17 +162,27 @@ class _SecondLook:
         }
         return {words: type for words, type in found.items() if start <= words[0] < words[1] <= end}
 
-    def _check(self, task: Task, cases: Sequence[_Case], types: Ints, look: RelationLook) -> None:
+    def _check(self, task: Task, cases: Sequence[_Case], look: RelationLook) -> None:
         """Refuse to explain scores that are not those of the pipeline."""
-        probabilities = pair_probabilities(task, types, look.logits)
+        mentions = [(case.triple.head, case.triple.tail) for case in cases]
+        types = np.array([[task.entity_types.index(m.type) for m in pair] for pair in mentions])
+        certainty = np.array([[_probability(task, m) for m in pair] for pair in mentions])
+        scores = score_pairs(task, types, certainty, look.logits)
         for pair, case in enumerate(cases):
             relation = case.triple.relation
-            score = probabilities[pair, task.relation_types.index(relation.type)]
+            score = scores[pair, task.relation_types.index(relation.type)]
             if not abs(score - relation.score) <= TOLERANCE:
                 raise ArtefactError(
                     f"triple {case.number} scores {relation.score:.4f}, but {score:.4f} where its "
                     "attention is read: its attention cannot be shown"
                 )
+
+
+def _probability(task: Task, entity: Entity) -> float:
+    """The entity head's own probability of a mention, before calibration."""
+    if task.calibration is None:
+        return entity.score
+    return task.calibration.entity_probability(entity.type, entity.score)
 
 
 def _side(weights: Floats | None, pieces: Ints) -> Side | None:

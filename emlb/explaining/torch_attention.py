@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import torch
-from transformers import AutoModel
 
+from emlb.model.attention import eager_twin, last_attention
 from emlb.model.model import EmlbModel
 from emlb.model.relation import RelationHead
 from emlb_runtime.backend import Floats, Ints
@@ -24,7 +22,7 @@ class TorchAttention:
 
     def __init__(self, model: EmlbModel) -> None:
         self._model = model
-        self._encoder = _eager_twin(model)
+        self._encoder = eager_twin(model).eval()
 
     @property
     def no_relation(self) -> str:
@@ -58,25 +56,11 @@ class TorchAttention:
         encoded = self._encoder(
             input_ids=ids, attention_mask=torch.ones_like(ids), output_attentions=True
         )
-        layers = getattr(encoded, "attentions", None)
-        if not layers or layers[-1] is None:
+        layer = last_attention(encoded, len(input_ids))
+        if layer is None:
             return None
-        weights = layers[-1].float().mean(dim=1)[0].cpu().numpy()
-        if weights.shape != (len(input_ids), len(input_ids)):  # windowed or pooled attention
-            return None
+        weights = layer.float().mean(dim=1)[0].cpu().numpy()
         return EncoderLook(encoded.last_hidden_state[0].float().cpu().numpy(), weights)
 
     def _tensor(self, values: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(values).to(self._model.device)
-
-
-def _eager_twin(model: EmlbModel) -> Any:
-    """The encoder, on the same weights, with attention that is computed step by step.
-
-    The fused kernels that the model runs on never hold the weights.
-    """
-    twin = AutoModel.from_config(model.config.encoder_config, attn_implementation="eager")
-    if getattr(twin, "pooler", None) is not None:
-        twin.pooler = None
-    twin.load_state_dict(model.encoder.state_dict(), assign=True)
-    return twin.eval()

@@ -29,6 +29,8 @@ class JointOutput(NamedTuple):
     """(B, T, D)."""
     emissions: Mapping[str, Tensor]
     """Per task (B, T, E)."""
+    attention: Tensor | None = None
+    """(B, T, T) of the encoder's last layer, averaged over its heads; None if not asked for."""
 
 
 class TaskHead(nn.Module):
@@ -146,16 +148,22 @@ class EmlbModel(PreTrainedModel):
         elif isinstance(module, LatticeCrf):
             module.reset_parameters()
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> JointOutput:
+    def forward(
+        self, input_ids: Tensor, attention_mask: Tensor, *, attention: bool = False
+    ) -> JointOutput:
         """Encode windows, equations (1) to (7).
 
         Args:
             input_ids: (B, T) piece ids with special tokens.
             attention_mask: (B, T), one for pieces and zero for padding.
+            attention: give the encoder's attention too; only after ``open_attention``.
         """
-        encoded = self.encoder(input_ids=input_ids, attention_mask=attention_mask)
+        asked = {"output_attentions": True} if attention else {}
+        encoded = self.encoder(input_ids=input_ids, attention_mask=attention_mask, **asked)
         hidden = encoded.last_hidden_state.float()
-        return JointOutput(hidden, {name: self.head(name).emit(hidden) for name in self.heads})
+        emissions = {name: self.head(name).emit(hidden) for name in self.heads}
+        last = encoded.attentions[-1].float().mean(dim=1) if attention else None
+        return JointOutput(hidden, emissions, last)
 
     def head(self, task: str) -> TaskHead:
         """The heads of a task."""

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from transformers import AutoTokenizer
 
+from emlb.packaged import PREFIX, find_packaged
 from emlb_runtime.errors import ArtefactError, ConfigError
 from emlb_runtime.pipeline import Head, Pipeline, Special
 from emlb_runtime.schema import Task
+from emlb_runtime.tokens import make_plain
 
 from .backend import TorchBackend
 from .model import EmlbModel
@@ -27,20 +28,13 @@ def resolve_base(base: str) -> str:
     Raises:
         ConfigError: if the package or its folder is missing.
     """
-    if not base.startswith("package:"):
+    if not base.startswith(PREFIX):
         if base.startswith((".", "/", "~")) and not Path(base).expanduser().is_dir():
             raise ConfigError(f"base {base}: there is no such folder")
         return str(Path(base).expanduser()) if Path(base).expanduser().is_dir() else base
-    package, _, folder = base.removeprefix("package:").partition("/")
-    spec = importlib.util.find_spec(package)
-    if spec is None or not spec.submodule_search_locations:
-        raise ConfigError(
-            f"base {base}: package {package} is not installed; "
-            f"pip install {package.replace('_', '-')}"
-        )
-    path = Path(spec.submodule_search_locations[0]) / folder
+    path = find_packaged(base, Path())
     if not path.is_dir():
-        raise ConfigError(f"base {base}: package {package} has no folder {folder}")
+        raise ConfigError(f"base {base}: not a folder")
     return str(path)
 
 
@@ -74,8 +68,7 @@ def load_tokenizer(path: str | Path) -> LoadedTokenizer:
         raise ConfigError(f"{path}: the tokenizer lacks a start, end or padding token")
     special = Special(cls, sep, source.pad_token_id, source.mask_token_id)
     tokenizer = source.backend_tokenizer
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
+    make_plain(tokenizer)
     return LoadedTokenizer(tokenizer, special, source)
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from emlb.data.formats import FORMATS, RAW_FORMATS
 from emlb_runtime.errors import ConfigError
@@ -174,13 +174,25 @@ class TrainingConfig:
         head_rate: peak learning rate of the heads.
         layer_decay: factor on the encoder's rate for each layer further down (Howard and
             Ruder 2018); 1 gives all layers the same.
-        warmup: share of updates in which the rates rise; then they fall linearly to zero.
+        warmup: share of updates in which the rates rise, of the first epoch's under the
+            schedule ``epoch``; then they follow the schedule.
+        schedule: ``linear`` falls to zero at the last of ``epochs``; ``epoch`` stays the same
+            within an epoch and is multiplied by ``epoch_decay`` at the end of each, for runs
+            until converged (many ``epochs``, and ``patience``).
+        epoch_decay: that factor.
         weight_decay: of matrices; biases, norms, embeddings and the CRF have none.
         max_grad_norm: gradients are clipped to it.
         precision: ``bf16``, ``fp16`` (GPU only) or ``fp32`` arithmetic in the encoder.
         entity_weight: w_ner of equation (11); 0 learns relations alone, between annotated
             mentions.
         relation_weight: w_re of equation (11); 0 learns entities alone.
+        attention_weight: of the loss on where the encoder looks from head to tail mentions;
+            0 does not compute it. Above 0 the encoder runs without fused attention: slower,
+            and with more memory.
+        cross_attention_weight: of the loss on where the relation head looks; 0 does not
+            compute it.
+        loss_weights: ``fixed`` to these weights; ``learned`` begins with them and learns the
+            weight of each loss that has one (Kendall, Gal & Cipolla 2018).
         partial_negatives: weight of unrelated pairs under relations annotated in part.
         predicted_from: share of updates after which relations are also trained on the
             mentions that the entity head predicts; above 1 never.
@@ -203,11 +215,16 @@ class TrainingConfig:
     head_rate: float = 1e-3
     layer_decay: float = 1.0
     warmup: float = 0.1
+    schedule: Literal["linear", "epoch"] = "linear"
+    epoch_decay: float = 0.9
     weight_decay: float = 0.01
     max_grad_norm: float = 1.0
     precision: Literal["bf16", "fp16", "fp32"] = "bf16"
     entity_weight: float = 1.0
     relation_weight: float = 1.0
+    attention_weight: float = 0.0
+    cross_attention_weight: float = 0.0
+    loss_weights: Literal["fixed", "learned"] = "fixed"
     partial_negatives: float = 0.2
     predicted_from: float = 0.15
     word_dropout: float = 0.0
@@ -224,6 +241,26 @@ class TrainingConfig:
                 "training.entity_weight and training.relation_weight are "
                 f"{weights[0]:g} and {weights[1]:g}; neither may be below 0, nor both be 0"
             )
+        for name in ("attention", "cross_attention"):
+            if (weight := getattr(self, f"{name}_weight")) < 0:
+                raise ConfigError(f"training.{name}_weight is {weight:g}; it must be 0 or more")
+            if weight and not self.relation_weight:
+                raise ConfigError(
+                    f"training.{name}_weight is {weight:g}, but training.relation_weight is 0: "
+                    "that loss is over related mentions, so set both above 0 or both to 0"
+                )
+        if not 0 < self.epoch_decay <= 1:
+            raise ConfigError(
+                f"training.epoch_decay is {self.epoch_decay:g}; it must be above 0 and at most 1"
+            )
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """The weights of the losses, as ``Losses`` names them; attention losses only if any."""
+        attention = {"attention": self.attention_weight}
+        attention["cross_attention"] = self.cross_attention_weight
+        main = {"entity": self.entity_weight, "relation": self.relation_weight}
+        return main | {name: weight for name, weight in attention.items() if weight}
 
     @property
     def learned(self) -> Learned:
@@ -244,6 +281,8 @@ class DistillationConfig:
         sure: mean marginal from which a label counts as annotated.
         possible: mean marginal from which a label stays possible.
         relation_weight: how much their pairs count.
+        doubted: relation types that the teachers do not teach: pairs that one of them
+            relates carry no loss.
     """
 
     teachers: tuple[str, ...] = ()
@@ -252,6 +291,7 @@ class DistillationConfig:
     sure: float = 0.7
     possible: float = 0.05
     relation_weight: float = 0.5
+    doubted: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if bool(self.teachers) != bool(self.notes):
@@ -317,6 +357,12 @@ class RunConfig:
                 raise ConfigError(
                     f"corpus {corpus.name}: task is {corpus.task!r}; the run has {', '.join(names)}"
                 )
+        if self.training.cross_attention_weight and self.model.relation_head != "bilinear":
+            raise ConfigError(
+                "training.cross_attention_weight is set, but model.relation_head is "
+                f"{self.model.relation_head!r}, which has no attention; set it to 0 or take "
+                "the bilinear head"
+            )
 
     @property
     def folder(self) -> Path:
@@ -335,3 +381,19 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
         ConfigError: naming the setting, what was found, and what is allowed.
     """
     return build(RunConfig, load_toml(path, overrides))
+
+
+def recorded_config(values: Mapping[str, Any]) -> RunConfig:
+    """The configuration that a run recorded as JSON.
+
+    Raises:
+        ConfigError: if it is of another version of EMLB.
+    """
+    return build(RunConfig, _stated(values))
+
+
+def _stated(value: Any) -> Any:
+    """Without what is None: TOML, which ``build`` takes, leaves that out."""
+    if isinstance(value, Mapping):
+        return {key: _stated(item) for key, item in value.items() if item is not None}
+    return [_stated(item) for item in value] if isinstance(value, list) else value

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
+from emlb.data.corpora import Corpus, load_corpus
+from emlb.data.coverage import Coverage
 from emlb.evaluation import Scores
-from emlb.evaluation.deployed import (
-    FLOOR,
-    ScoredCorpus,
-    apply_thresholds,
-    choose_thresholds,
-    extract,
-    score_corpus,
-)
+from emlb.evaluation.calibrating import apply_calibration, tune, untuned
+from emlb.evaluation.deployed import ScoredCorpus, apply_thresholds, extract, score_corpus
 from emlb.model.model import EmlbModel
 from emlb.model.pretrained import LoadedTokenizer, make_pipeline
-from emlb_runtime.records import Document
 from emlb_runtime.schema import Task
 
-from .config import Learned
+from .config import Learned, RunConfig
+from .measures import Measures, logged, measure, render
 
 
 @dataclass(frozen=True)
@@ -28,16 +25,49 @@ class Development:
 
     Attributes:
         metrics: strict micro F1 per corpus, and ``score``, the mean over corpora of the mean
-            of entity and relation F1.
-        thresholds: per task and relation type.
+            of entity and relation F1, each where it is annotated in full.
+        tasks: the tasks with thresholds and calibration.
+        measures: per corpus, those of the protocol ``paper``.
     """
 
     metrics: dict[str, float]
-    thresholds: dict[str, dict[str, float]]
+    tasks: tuple[Task, ...]
+    measures: dict[str, Measures] = field(default_factory=dict)
 
-    def line(self) -> str:
-        """The metrics in percent, for the user."""
-        return "  ".join(f"{name} {100 * value:.1f}" for name, value in self.metrics.items())
+    @property
+    def logged(self) -> dict[str, float]:
+        """The metrics, and the measures under names like theirs."""
+        return logged(self.measures) | self.metrics
+
+    def table(self) -> str:
+        """The score and the measures in percent, for the user."""
+        return render(self.measures, self.metrics["score"])
+
+
+def as_scored(corpus: Corpus, task: Task) -> ScoredCorpus:
+    """A corpus's development documents, for the task that it teaches."""
+    coverage = Coverage.of(task, corpus.config.full, corpus.config.part)
+    return ScoredCorpus(
+        name=corpus.config.name,
+        task=task.name,
+        documents=corpus.split.dev,
+        types=coverage.annotated,
+        full=coverage.full,
+        tune=corpus.config.tune,
+    )
+
+
+def read_development(config: RunConfig, tasks: Sequence[Task]) -> list[ScoredCorpus]:
+    """The development documents of a run's corpora, read again.
+
+    Raises:
+        DataError: if a corpus cannot be read.
+    """
+    by_name = {task.name: task for task in tasks}
+    return [
+        as_scored(load_corpus(corpus, Path(config.data)), by_name[corpus.task or tasks[0].name])
+        for corpus in config.corpus
+    ]
 
 
 def score_development(
@@ -49,7 +79,7 @@ def score_development(
     learned: Learned = "both",
     autocast: bool = False,
 ) -> Development:
-    """Extract the development documents once, choose thresholds, score.
+    """Extract the development documents once, calibrate, choose thresholds, score.
 
     Args:
         model: as it is now.
@@ -60,34 +90,45 @@ def score_development(
             or the relations between the annotated mentions.
         autocast: encode in bfloat16.
     """
+    shown = [untuned(task) for task in tasks]
     if learned == "entities":
-        shown = [replace(task, signatures=()) for task in tasks]  # no pairs to score
-    else:
-        shown = [replace(t, thresholds=dict.fromkeys(t.relation_types, FLOOR)) for t in tasks]
+        shown = [replace(task, signatures=()) for task in shown]  # no pairs to score
     pipeline = make_pipeline(model, tokenizer, tasks=shown, batch=16, autocast=autocast)
     on_gold = learned == "relations"
     found = [extract(pipeline, corpus, gold_mentions=on_gold) for corpus in scored]
-    thresholds: dict[str, dict[str, float]] = {}
-    for task in tasks if learned != "entities" else ():
+    tuned: dict[str, Task] = {}
+    for task in tasks:
         mine = [i for i, corpus in enumerate(scored) if corpus.task == task.name]
-        thresholds[task.name] = choose_thresholds(
-            [scored[i] for i in mine], [found[i] for i in mine]
+        # Annotated mentions are certain: nothing is learned there of what mentions are worth.
+        tuned[task.name] = tune(
+            task, [scored[i] for i in mine], [found[i] for i in mine], calibrated=not on_gold
         )
     metrics: dict[str, float] = {}
+    measures: dict[str, Measures] = {}
     parts: list[float] = []
     for corpus, documents in zip(scored, found, strict=True):
-        chosen = thresholds.get(corpus.task, {})
-        scores = score_corpus(corpus, [apply_thresholds(d, chosen) for d in documents])
+        task = tuned[corpus.task]
+        reported = [apply_thresholds(apply_calibration(d, task), task) for d in documents]
+        scores = score_corpus(corpus, reported)
+        measures[corpus.name] = measure(corpus, reported, learned)
         metrics |= _flat(corpus.name, scores, learned)
-        parts += _part(corpus.documents, scores, learned)
+        parts += _part(corpus, scores, learned)
     metrics["score"] = sum(parts) / (len(parts) or 1)
-    return Development(metrics, thresholds)
+    return Development(metrics, tuple(tuned.values()), measures)
 
 
-def _part(documents: Sequence[Document], scores: Scores, learned: Learned) -> list[float]:
-    """What a corpus adds to the mean; nothing if it has nothing of what is learned."""
-    f1 = [] if learned == "relations" else [scores.entities.strict.micro.f1]
-    if learned != "entities" and any(document.relations for document in documents):
+def _part(corpus: ScoredCorpus, scores: Scores, learned: Learned) -> list[float]:
+    """What a corpus adds to the mean: F1 of what is learned, where it annotates that in full.
+
+    Else what is found beyond the annotations would count against the model.
+    """
+    full = corpus.types if corpus.full is None else corpus.full
+    entities = {entity.type for document in corpus.documents for entity in document.entities}
+    relations = {relation.type for document in corpus.documents for relation in document.relations}
+    f1 = []
+    if learned != "relations" and entities & set(full):
+        f1.append(scores.entities.strict.micro.f1)
+    if learned != "entities" and relations & set(full):
         f1.append(scores.relations.strict.micro.f1)
     return [sum(f1) / len(f1)] if f1 else []
 

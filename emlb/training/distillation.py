@@ -11,7 +11,8 @@ annotated corpora:
 * A mention counts as annotated where the mean marginal of each of its labels is at least
   ``sure``; otherwise it is uncertain, like a gold mention that labels cannot hold.
 * A pair of such mentions is related if all models say so at their own thresholds,
-  unrelated if none does, and else carries no loss.
+  unrelated if none does, and else carries no loss. Of a relation type that is ``doubted``
+  in the notes, no pair counts as related.
 
 Notes that share a text or a long sentence with held-out documents are left out.
 """
@@ -19,6 +20,7 @@ Notes that share a text or a long sentence with held-out documents are left out.
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +35,7 @@ from emlb.data.leaks import find_leaks
 from emlb.data.pack import PACKED_CHARACTERS, pack
 from emlb.model.pretrained import LoadedTokenizer, TrainedModel
 from emlb_runtime.crf import Crf
+from emlb_runtime.decode import score_pairs
 from emlb_runtime.errors import ConfigError, DataError
 from emlb_runtime.pipeline import Pipeline, pad_windows
 from emlb_runtime.records import Document
@@ -60,6 +63,7 @@ def distil(
     *,
     data: Path,
     held: Sequence[Document],
+    annotated: Sequence[Document] = (),
     seed: int,
     say: Callable[[str], None],
 ) -> list[Example]:
@@ -72,6 +76,7 @@ def distil(
         tokenizer: the student's; the teachers' must be the same.
         data: folder that the notes' paths are relative to.
         held: development and test documents of all corpora.
+        annotated: their training documents: what is annotated needs no teacher.
         seed: of the draw of notes.
         say: receives lines for the user.
 
@@ -83,11 +88,11 @@ def distil(
     share = -(-config.windows // len(config.notes))
     windows: list[_Window] = []
     for place in config.notes:
-        notes, shared = _usable(data / place, held)
+        notes, unused = _usable(data / place, held, annotated)
         found = _cut(notes, pipeline, share, seed=seed)
         say(f"{place}: {len(found)} windows for {len(teachers)} teachers to label")
-        if shared:
-            say(f"  not used: {shared} × note that shares text with a held-out document")
+        for reason, count in unused.items():
+            say(f"  not used: {count} × {reason}")
         windows += found
     examples: list[Example] = []
     for task in tasks:
@@ -119,17 +124,27 @@ def _load(folder: Path, tasks: Sequence[Task], tokenizer: LoadedTokenizer) -> Tr
     return teacher
 
 
-def _usable(path: Path, held: Sequence[Document]) -> tuple[list[Document], int]:
-    """The notes at a path, short ones packed, and how many share text with held-out ones."""
+def _usable(
+    path: Path, held: Sequence[Document], annotated: Sequence[Document]
+) -> tuple[list[Document], Counter[str]]:
+    """The notes at a path, short ones packed, and how many are not used, by reason."""
     notes = [document for document, _ in scan(path) if document is not None]
     if not notes:
         raise DataError(f"{path}: no notes to label")
     leaking = set(find_leaks(held, {"notes": notes})["notes"].names)
-    kept = [document for document in notes if document.note.name not in leaking]
-    bare = [Document(document.note) for document in kept]  # annotations are not looked at
+    known = {document.note.text for document in annotated}
+    bare: list[Document] = []
+    unused: Counter[str] = Counter()
+    for document in notes:
+        if document.note.name in leaking:
+            unused["note that shares text with a held-out document"] += 1
+        elif document.note.text in known:
+            unused["note that a corpus annotates"] += 1
+        else:
+            bare.append(Document(document.note))  # annotations are not looked at
     if bare and sum(len(d.note.text) for d in bare) / len(bare) < PACKED_CHARACTERS[1] / 2:
         bare = pack(bare, seed=0)
-    return bare, len(leaking)
+    return bare, unused
 
 
 def _cut(
@@ -187,8 +202,13 @@ class _Teacher:
             if (n := len(window.word_pieces) - 1)
         ]
 
-    def votes(self, row: int, length: int, spans: Ints, pairs: Ints) -> NDArray[np.bool_]:
-        """(P, R) relations of a window's pairs above this model's own thresholds."""
+    def votes(
+        self, row: int, length: int, spans: Ints, pairs: Ints, certainty: NDArray[np.float64]
+    ) -> NDArray[np.bool_]:
+        """(P, R) relations of a window's pairs above this model's own thresholds.
+
+        ``certainty`` (S,) is how sure the mentions are.
+        """
         logits = self._backend.relate(
             self._task.name,
             self._hidden[row : row + 1, :length],
@@ -196,9 +216,9 @@ class _Teacher:
             spans[None],
             pairs[None],
         )[0]
-        with np.errstate(over="ignore"):
-            related: NDArray[np.bool_] = 1.0 / (1.0 + np.exp(-logits)) >= self._task.cutoffs
-        return related
+        scores = score_pairs(self._task, spans[pairs, 2], certainty[pairs], logits)
+        related: NDArray[np.bool_] = scores >= self._task.cutoffs
+        return related & (scores > 0.0)
 
 
 def _example(
@@ -213,7 +233,8 @@ def _example(
     path = _best_path(task, posterior)
     possible = posterior >= config.possible
     possible[np.arange(len(path)), path] = True
-    certain = posterior[np.arange(len(path)), path] >= config.sure
+    chosen = posterior[np.arange(len(path)), path]
+    certain = chosen >= config.sure
     mentions = task.scheme.decode(path)
     sure = tuple(mention for mention in mentions if certain[mention[0] : mention[1]].all())
     pairs = enumerate_pairs(task, [type for _, _, type in sure])
@@ -222,11 +243,16 @@ def _example(
     if len(pairs):
         pieces = window.word_pieces
         spans = np.array([(pieces[s], pieces[e], type) for s, e, type in sure], dtype=np.int64)
-        ballots = [teacher.votes(row, len(window.ids), spans, pairs) for teacher in ensemble]
+        certainty = np.array([chosen[start:end].min() for start, end, _ in sure])
+        ballots = [
+            teacher.votes(row, len(window.ids), spans, pairs, certainty) for teacher in ensemble
+        ]
         votes = np.sum(ballots, axis=0)
         for pair, relation in np.argwhere(votes):
             link = (int(relation), int(pairs[pair, 0]), int(pairs[pair, 1]))
-            (relations if votes[pair, relation] == len(ensemble) else doubtful).append(link)
+            trusted = task.relation_types[relation] not in config.doubted
+            agreed = votes[pair, relation] == len(ensemble)
+            (relations if trusted and agreed else doubtful).append(link)
     return Example(
         supervision,
         window.ids,

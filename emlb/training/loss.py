@@ -13,10 +13,12 @@ from torch import Tensor
 
 from emlb.data.examples import Example
 from emlb.model.model import EmlbModel, JointOutput
+from emlb.model.relation import RelationHead
 from emlb_runtime.labels import WordSpan
 from emlb_runtime.pipeline import Special, pad_windows
 
-from .candidates import build_pairs
+from .attention_loss import attention_loss, cross_attention_loss
+from .candidates import PairBatch, build_pairs
 from .config import Learned
 
 SCALE = 1 / 32
@@ -25,10 +27,19 @@ SCALE = 1 / 32
 
 @dataclass(frozen=True)
 class Losses:
-    """The two parts of equation (11), each a sum per window averaged over the batch."""
+    """The parts of Algorithm 1's loss, each a sum per window averaged over the batch.
+
+    Attributes:
+        entity: L_ner of equation (11).
+        relation: L_re of equation (11).
+        attention: L_attention of ``attention_loss``; zero if not computed.
+        cross_attention: L_cross-attention; likewise.
+    """
 
     entity: Tensor
     relation: Tensor
+    attention: Tensor
+    cross_attention: Tensor
 
 
 def collate(
@@ -66,22 +77,31 @@ def _hide_words(
 class JointLoss:
     """Equation (11) and Algorithm 1's inner step: CRF loss plus relation loss, per task.
 
-    The paper's two attention losses are not part of it.
+    The attention losses are over the related pairs that carry a relation loss: annotated
+    mentions of one window, under relations that the corpus annotates.
 
     Args:
         model: the network.
         max_pairs: see ``TrainingConfig``.
         seed: of the draw of unrelated pairs.
-        learned: which losses to compute; the other one is zero.
+        learned: which of entity and relation loss to compute; the other one is zero.
+        cross_attention: compute L_cross-attention; needs the bilinear relation head.
     """
 
     def __init__(
-        self, model: EmlbModel, *, max_pairs: int, seed: int, learned: Learned = "both"
+        self,
+        model: EmlbModel,
+        *,
+        max_pairs: int,
+        seed: int,
+        learned: Learned = "both",
+        cross_attention: bool = False,
     ) -> None:
         self._model = model
         self._max_pairs = max_pairs
-        self._rng = np.random.default_rng(seed)
+        self.generator = np.random.default_rng(seed)
         self._learned = learned
+        self._cross_attention = cross_attention
 
     def __call__(
         self,
@@ -94,7 +114,8 @@ class JointLoss:
         """Losses of a batch.
 
         Args:
-            output: of the model on the batch.
+            output: of the model on the batch; with the encoder's attention, L_attention is
+                computed too.
             attention_mask: (B, T).
             examples: the windows, one per row.
             predict: also train relations on the entity head's own mentions, if it learns.
@@ -104,7 +125,8 @@ class JointLoss:
             rows_of.setdefault(example.supervision.task.name, []).append(row)
         # Every parameter takes part in every step: distributed training waits for all of them.
         idle = [parameter.sum() * 0.0 for parameter in self._model.heads.parameters()]
-        entity, relation = torch.stack(idle).sum(), output.hidden.new_zeros(())
+        entity, none = torch.stack(idle).sum(), output.hidden.new_zeros(())
+        over_pairs = _PairLosses(none, none, none)
         if self._learned == "relations":  # a batch without pairs would leave the encoder out
             entity, predict = entity + output.hidden.sum() * 0.0, False
         for task, rows in rows_of.items():
@@ -116,11 +138,16 @@ class JointLoss:
             if self._learned == "entities":
                 continue
             predicted = self._predict(task, emissions, chosen) if predict else None
-            relation = relation + self._relation_loss(
-                task, output.hidden[index], attention_mask[index], chosen, predicted
+            attention = output.attention[index] if output.attention is not None else None
+            over_pairs += self._relation_losses(
+                task,
+                output.hidden[index],
+                attention_mask[index],
+                attention,
+                build_pairs(chosen, predicted, max_pairs=self._max_pairs, rng=self.generator),
             )
         scale = SCALE / len(examples)
-        return Losses(entity * scale, relation * scale)
+        return Losses(entity * scale, *(loss * scale for loss in over_pairs.parts))
 
     def _entity_loss(
         self, task: str, emissions: Tensor, word_mask: Tensor, examples: Sequence[Example]
@@ -141,27 +168,54 @@ class JointLoss:
         scheme = examples[0].supervision.task.scheme
         return [scheme.decode(path) for path in crf.viterbi(scores, lengths)]
 
-    def _relation_loss(
+    def _relation_losses(
         self,
         task: str,
         hidden: Tensor,
         attention_mask: Tensor,
-        examples: Sequence[Example],
-        predicted: list[list[WordSpan]] | None,
-    ) -> Tensor:
-        total = hidden.new_zeros(())
-        batches = build_pairs(examples, predicted, max_pairs=self._max_pairs, rng=self._rng)
+        attention: Tensor | None,
+        batches: Sequence[PairBatch],
+    ) -> _PairLosses:
+        none = hidden.new_zeros(())
+        total = _PairLosses(none, none, none)
         for batch in batches:
             rows, spans, pairs, labels, weights = (
                 torch.from_numpy(values).to(hidden.device)
                 for values in (batch.rows, batch.spans, batch.pairs, batch.labels, batch.weights)
             )
-            logits = self._model.relate(task, hidden[rows], attention_mask[rows], spans, pairs)
+            inputs = hidden[rows], attention_mask[rows], spans, pairs
+            related = (labels * weights).amax(dim=-1)
+            encoder_part = relation_part = none
+            if attention is not None:
+                encoder_part = attention_loss(attention[rows], spans, pairs, related)
+            if self._cross_attention:
+                head = self._model.head(task).relation
+                assert isinstance(head, RelationHead)  # the configuration sees to it
+                logits, looks = head.look(*inputs)
+                relation_part = cross_attention_loss(looks.float(), spans, pairs, related)
+            else:
+                logits = self._model.relate(task, *inputs)
             losses = torch.nn.functional.binary_cross_entropy_with_logits(
                 logits.float(), labels, weight=weights, reduction="sum"
             )
-            total = total + losses
+            total += _PairLosses(losses, encoder_part, relation_part)
         return total
+
+
+@dataclass(frozen=True)
+class _PairLosses:
+    """Sums over pairs."""
+
+    relation: Tensor
+    attention: Tensor
+    cross_attention: Tensor
+
+    @property
+    def parts(self) -> tuple[Tensor, Tensor, Tensor]:
+        return self.relation, self.attention, self.cross_attention
+
+    def __add__(self, other: _PairLosses) -> _PairLosses:
+        return _PairLosses(*(a + b for a, b in zip(self.parts, other.parts, strict=True)))
 
 
 def _word_emissions(emissions: Tensor, examples: Sequence[Example]) -> tuple[Tensor, Tensor]:

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from transformers import EarlyStoppingCallback, set_seed
+from transformers import set_seed
 
 from emlb.data.corpora import Corpus, derive_task, load_corpus
 from emlb.data.coverage import Coverage
@@ -34,9 +34,11 @@ from emlb_runtime.records import Document
 from emlb_runtime.schema import Task
 
 from .checkpoints import whole_checkpoints
-from .config import RunConfig, load_config
-from .development import score_development
+from .config import RunConfig, TrainingConfig, load_config
+from .development import as_scored, score_development
 from .distillation import distil
+from .progress import above_the_bar
+from .schedule import Patience
 from .trainer import JointTrainer
 
 Say = Callable[[str], None]
@@ -89,15 +91,15 @@ def train(
         for corpus, (source, _) in zip(prepared.scored, prepared.corpora, strict=True)
     ]
 
-    learned = config.training.learned
+    learned, tell = config.training.learned, above_the_bar(say)
 
     def score(current: EmlbModel) -> dict[str, float]:
         quick = config.training.precision == "bf16"
         scores = score_development(
             current, tokenizer, prepared.tasks, few, learned=learned, autocast=quick
         )
-        say(scores.line())
-        return scores.metrics
+        tell(scores.table())
+        return scores.logged
 
     started = time.monotonic()
     trainer = JointTrainer(
@@ -107,25 +109,22 @@ def train(
         special=tokenizer.special,
         scorer=score,
         checkpoints=str(folder / "checkpoints"),
-        callbacks=[EarlyStoppingCallback(config.training.patience)]
-        if config.training.patience
-        else [],
+        say=tell,
+        callbacks=[Patience(config.training.patience)] if config.training.patience else [],
     )
     if checkpoint:
         say(f"going on from {checkpoint}")
     trainer.train(resume_from_checkpoint=checkpoint)
     final = score_development(model, tokenizer, prepared.tasks, prepared.scored, learned=learned)
-    say(final.line())
-    model.config.tasks = [
-        replace(task, thresholds=final.thresholds.get(task.name, {})).to_json()
-        for task in prepared.tasks
-    ]
+    say(final.table())
+    model.config.tasks = [task.to_json() for task in final.tasks]
     TrainedModel(model, tokenizer).save(folder / "model")
     _write_json(
         folder / "run.json",
         {
             "config": asdict(config),
             "development": final.metrics,
+            "measures": final.measures,
             "documents": {c.config.name: len(c.split.train) for c, _ in prepared.corpora},
             "windows": len(prepared.examples),
             "unused": prepared.unused,
@@ -147,13 +146,18 @@ def _claim(config: RunConfig, *, fresh: bool) -> str | None:
     if (folder / "run.json").exists():
         raise ConfigError(f"{folder} holds a finished run; choose another name or use --fresh")
     kept = folder / "config.json"
-    if kept.exists() and json.loads(kept.read_text(encoding="utf-8")) != record:
+    if kept.exists() and _with_defaults(json.loads(kept.read_text(encoding="utf-8"))) != record:
         raise ConfigError(
             f"{folder} holds a run with other settings; choose another name or use --fresh"
         )
     (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
     _write_json(kept, record)
     return next((str(path) for path, _ in whole_checkpoints(folder / "checkpoints")), None)
+
+
+def _with_defaults(kept: dict[str, Any]) -> dict[str, Any]:
+    """A run's settings, with the defaults of those that were not there when it began."""
+    return kept | {"training": asdict(TrainingConfig()) | kept["training"]}
 
 
 def prepare(
@@ -211,19 +215,11 @@ def prepare(
             tokenizer,
             data=Path(config.data),
             held=[d for corpus in loaded for d in (*corpus.split.dev, *corpus.split.test)],
+            annotated=[d for corpus in loaded for d in corpus.split.train],
             seed=config.seed,
             say=say,
         )
-    scored = [
-        ScoredCorpus(
-            name=corpus.config.name,
-            task=supervision.task.name,
-            documents=corpus.split.dev,
-            types=supervision.coverage.annotated,
-            tune=corpus.config.tune,
-        )
-        for corpus, supervision in corpora
-    ]
+    scored = [as_scored(corpus, supervision.task) for corpus, supervision in corpora]
     _write_json(
         config.folder / "splits.json",
         {corpus.config.name: corpus.split.names() for corpus, _ in corpora},

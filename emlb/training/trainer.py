@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import json
 import os
+from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import Trainer, TrainingArguments
+from transformers import ProgressCallback, Trainer, TrainingArguments
 
 from emlb.data.examples import ExampleSet
+from emlb.model.attention import open_attention
 from emlb.model.model import EmlbModel
 from emlb_runtime.pipeline import Special
 
 from .config import RunConfig, TrainingConfig
-from .loss import JointLoss, collate
+from .loss import JointLoss, Losses, collate
 from .precision import forget_precision
+from .progress import Progress
 from .sampling import DatasetSampler
+from .schedule import epoch_schedule
+from .weighting import LossBalance
 
 
 class JointTrainer(Trainer):
@@ -29,7 +36,11 @@ class JointTrainer(Trainer):
         special: ids of the padding and mask tokens.
         scorer: development scores of the model, with ``score`` the one to maximise.
         checkpoints: folder for checkpoints.
+        say: receives lines for the user.
         **kwargs: for ``Trainer`` (callbacks).
+
+    Raises:
+        ConfigError: if there is a weight for the encoder's attention, and it has none.
     """
 
     def __init__(
@@ -41,10 +52,19 @@ class JointTrainer(Trainer):
         special: Special,
         scorer: Callable[[EmlbModel], dict[str, float]],
         checkpoints: str,
+        say: Callable[[str], None] = lambda line: None,
         **kwargs: Any,
     ) -> None:
         self._config = config.training
         self._joint = model
+        self._say = say
+        self._sums: Counter[str] = Counter()
+        if config.training.attention_weight:
+            open_attention(model)
+        # A part of the model while it trains: checkpoints, clipping and several processes
+        # then treat learned loss weights as they do every parameter.
+        self._balance = LossBalance(config.training)
+        model.add_module("balance", self._balance)
         self._scorer = scorer
         self._examples = examples
         self._loss = JointLoss(
@@ -52,6 +72,7 @@ class JointTrainer(Trainer):
             max_pairs=config.training.max_pairs,
             seed=config.seed,
             learned=config.training.learned,
+            cross_attention=config.training.cross_attention_weight > 0,
         )
         super().__init__(
             model=model,
@@ -63,6 +84,16 @@ class JointTrainer(Trainer):
             ),
             **kwargs,
         )
+        bars = self.callback_handler
+        if bars.pop_callback(ProgressCallback) is not None:  # there is none if bars are off
+            bars.add_callback(Progress)
+
+    def train(self, *args: Any, **kwargs: Any) -> Any:
+        """Train, and leave the model without the weights of the losses."""
+        try:
+            return super().train(*args, **kwargs)
+        finally:
+            self._joint._modules.pop("balance", None)
 
     def create_optimizer(self) -> torch.optim.Optimizer:
         """AdamW with separate rates for encoder and heads."""
@@ -75,6 +106,23 @@ class JointTrainer(Trainer):
             )
             self.optimizer = torch.optim.AdamW(groups, fused=True)
         return self.optimizer
+
+    def create_scheduler(
+        self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None
+    ) -> Any:
+        """Rates that fall with every update, or from epoch to epoch."""
+        if self._config.schedule == "linear" or self.lr_scheduler is not None:
+            return super().create_scheduler(
+                num_training_steps, optimizer or self.create_optimizer()
+            )
+        self.lr_scheduler = epoch_schedule(
+            optimizer or self.create_optimizer(),
+            updates_per_epoch=max(1, num_training_steps // self._config.epochs),
+            warmup=self._config.warmup,
+            decay=self._config.epoch_decay,
+        )
+        self._created_lr_scheduler = True
+        return self.lr_scheduler
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
         """Algorithm 1's draw if asked for; else windows of like length, whatever the corpus."""
@@ -97,31 +145,72 @@ class JointTrainer(Trainer):
         return_outputs: bool = False,
         num_items_in_batch: Any = None,
     ) -> Any:
-        """Equation (11) on a batch of ``collate``."""
+        """Algorithm 1's total loss on a batch of ``collate``."""
         mask = inputs["attention_mask"]
-        output = model(input_ids=inputs["input_ids"], attention_mask=mask)
+        asked = {"attention": True} if self._config.attention_weight else {}
+        output = model(input_ids=inputs["input_ids"], attention_mask=mask, **asked)
         done = self.state.global_step / max(1, self.state.max_steps)
         with torch.autocast(mask.device.type, enabled=False):  # the CRF needs single precision
             losses = self._loss(
                 output, mask, inputs["examples"], predict=done >= self._config.predicted_from
             )
-        loss = (
-            self._config.entity_weight * losses.entity
-            + self._config.relation_weight * losses.relation
-        )
+            loss = self._balance(losses)
+        self._count(losses)
         return (loss, output) if return_outputs else loss
+
+    def _count(self, losses: Losses) -> None:
+        """Add to the sums of which ``log`` gives the means."""
+        self._sums["batches"] += 1
+        for name in self._balance.weights():
+            self._sums[name] += getattr(losses, name).detach()
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """See ``Trainer``; beside the loss, its parts without their weights."""
+        if "loss" in logs and self._sums["batches"]:
+            batches = self._sums.pop("batches")
+            logs |= {
+                f"loss_{name}": round(float(total) / batches, 4)
+                for name, total in self._sums.items()
+            }
+            self._sums.clear()
+        super().log(logs, start_time)
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         """Development scores through the deployed decoder, as ``eval_…`` metrics."""
         model = self.accelerator.unwrap_model(self.model)
         training = model.training
+        self._say(self._progress())
         metrics = {f"eval_{name}": value for name, value in self._scorer(model).items()}
         model.train(training)
+        if self._config.loss_weights == "learned":
+            weights = self._balance.weights().items()
+            metrics |= {f"eval_{name}_weight": value for name, value in weights}
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(
             self.args, self.state, self.control, metrics
         )
         return metrics
+
+    def _progress(self) -> str:
+        line = f"epoch {round(self.state.epoch or 0, 2):g} of {self._config.epochs}"
+        if self._config.loss_weights == "fixed":
+            return line
+        weights = self._balance.weights().items()
+        return f"{line}; loss weights: " + ", ".join(f"{n} {value:.3f}" for n, value in weights)
+
+    def _save_rng_state(self, output_dir: str) -> None:
+        super()._save_rng_state(output_dir)  # type: ignore[no-untyped-call]
+        state = json.dumps(self._loss.generator.bit_generator.state)
+        self._draws(output_dir).write_text(state, encoding="utf-8")
+
+    def _load_rng_state(self, checkpoint: str | None) -> None:
+        super()._load_rng_state(checkpoint)  # type: ignore[no-untyped-call]
+        if checkpoint is not None and (kept := self._draws(checkpoint)).is_file():
+            self._loss.generator.bit_generator.state = json.loads(kept.read_text("utf-8"))
+
+    def _draws(self, checkpoint: str) -> Path:
+        """Where a checkpoint keeps the state of the draw of unrelated pairs."""
+        return Path(checkpoint) / f"draws_{self.args.process_index}.json"
 
 
 def _arguments(config: RunConfig, checkpoints: str, *, n_examples: int) -> TrainingArguments:
@@ -152,6 +241,7 @@ def _arguments(config: RunConfig, checkpoints: str, *, n_examples: int) -> Train
         load_best_model_at_end=True,
         metric_for_best_model="score",
         greater_is_better=True,
+        restore_callback_states_from_checkpoint=True,
         logging_steps=max(1, interval // 4),
         report_to=["tensorboard"] if training.tensorboard else [],
         remove_unused_columns=False,

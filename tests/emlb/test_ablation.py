@@ -61,6 +61,20 @@ def test_modules_are_settings(
         assert config.name == run_name("tiny", module, 21, part)
 
 
+def test_modules_leave_out_losses_they_cannot_have(tiny_run: TinyRun) -> None:
+    asked = ["training.attention_weight=0.2", "training.cross_attention_weight=0.1"]
+
+    def weights(name: str, part: Learned) -> tuple[float, float]:
+        made = settings("tiny", BY_NAME[name], 21, part)
+        training = load_config(tiny_run.config, [*asked, *made]).training
+        return training.attention_weight, training.cross_attention_weight
+
+    assert weights("ete+MTL", "both") == (0.2, 0.1)
+    assert weights("MTL", "both") == (0.2, 0.0)
+    assert weights("ete", "entities") == (0.0, 0.0)
+    assert weights("ete", "relations") == (0.2, 0.1)
+
+
 def test_runs_have_names_of_their_own() -> None:
     names = [run_name("c", m, s, part) for m in MODULES for s in (1, 2) for part in m.parts]
     assert len({name.lower() for name in names}) == len(names) == 12
@@ -140,13 +154,15 @@ def test_development_scores_what_is_learned(tiny_run: TinyRun) -> None:
         return score_development(trained.model, trained.tokenizer, tasks, corpora, learned=learned)
 
     entities, relations = develop("entities"), develop("relations")
-    assert (entities.metrics, entities.thresholds) == ({"notes_entities": 1.0, "score": 1.0}, {})
+    assert entities.metrics == {"notes_entities": 1.0, "score": 1.0}
     assert relations.metrics == {
         "notes_relations_on_gold": 1.0,
         "notes_relation_recall_on_gold": 1.0,
         "score": 1.0,
     }
-    assert set(relations.thresholds["notes"]) == set(RELATIONS)
+    (task,) = relations.tasks
+    assert task.thresholds is not None and set(task.thresholds) == set(RELATIONS)
+    assert task.calibration is None  # annotated mentions teach nothing of what others are worth
     # Without an entity of its own to find, the end-to-end score would fall.
     bare = [
         replace(scored[0], documents=tuple(replace(d, relations=()) for d in scored[0].documents))

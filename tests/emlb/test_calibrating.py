@@ -1,0 +1,136 @@
+"""Fitting calibration and thresholds on development documents."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from emlb.evaluation.calibrating import MINIMUM, apply_calibration, fit_calibration, tune, untuned
+from emlb.evaluation.calibration import measure_calibration
+from emlb.evaluation.deployed import FLOOR, ScoredCorpus
+from emlb_runtime.calibration import Calibration, log_odds
+from emlb_runtime.records import Document, Entity, Note, Relation
+from emlb_runtime.schema import Task
+
+TASK = Task("t", ("A", "B"), ("R",), (("R", "A", "B"),))
+TRUTH = Calibration(0.7, {"A": -0.5, "B": 0.3}, (0.5, 0.8, 0.4), {"R": -1.0})
+
+
+def draw(n: int, *, seed: int = 0, truth: Calibration = TRUTH) -> tuple[list[Document], ...]:
+    """Annotated documents of a pair each, and what a model found, right as often as a calibration
+    says: the triple more rarely than its mentions.
+    """
+    rng = np.random.default_rng(seed)
+    gold, found = [], []
+    for number in range(n):
+        note = Note(f"n{number}", "head tail")
+        head, relation, tail = rng.beta(4, 1, size=3)
+        mentions = (
+            Entity("T1", "A", 0, 4, "head", score=head),
+            Entity("T2", "B", 5, 9, "tail", score=tail),
+        )
+        found.append(Document(note, mentions, (Relation("R", "T1", "T2", score=relation),)))
+        triple = truth.triple_scores(["R"], [head], np.array([[relation]]), [tail])[0, 0]
+        is_right = rng.random() < triple
+        kept = [
+            mention
+            for mention in mentions
+            if is_right or rng.random() < truth.entity_score(mention.type, mention.score)
+        ]
+        gold.append(Document(note, tuple(kept), found[-1].relations if is_right else ()))
+    return gold, found
+
+
+def corpus(documents: Sequence[Document], **values: object) -> ScoredCorpus:
+    return replace(ScoredCorpus("c", "t", tuple(documents), {"A", "B", "R"}), **values)  # type: ignore[arg-type]
+
+
+def test_the_true_parameters_are_found() -> None:
+    gold, found = draw(20_000)
+    fitted = fit_calibration(TASK, [corpus(gold)], [found])
+    assert fitted is not None
+    np.testing.assert_allclose(fitted.triple_slopes, TRUTH.triple_slopes, atol=0.06)
+    assert fitted.triple_offsets["R"] == pytest.approx(TRUTH.triple_offsets["R"], abs=0.1)
+
+
+def test_scores_become_probabilities_on_other_documents() -> None:
+    gold, found = draw(3000)
+    task = tune(TASK, [corpus(gold)], [found])
+    others, theirs = draw(3000, seed=1)
+    before = measure_calibration((others, theirs, None))
+    calibrated = [apply_calibration(document, task) for document in theirs]
+    after = measure_calibration((others, calibrated, None))
+    for section in ("entities", "relations"):
+        assert after[section].error < 0.03 < before[section].error
+
+
+def test_a_score_that_misleads_counts_for_nothing() -> None:
+    gold, found = draw(4000)
+    turned = [
+        replace(d, entities=(replace(d.entities[0], score=1 - d.entities[0].score), d.entities[1]))
+        for d in found
+    ]
+    fitted = fit_calibration(TASK, [corpus(gold)], [turned])
+    assert fitted is not None and fitted.triple_slopes[0] == 0.0
+    assert min(fitted.triple_slopes[1:]) > 0.3
+
+
+def test_corpora_that_do_not_count() -> None:
+    gold, found = draw(400)
+    empty = [replace(document, entities=(), relations=()) for document in gold]
+    own = fit_calibration(TASK, [corpus(gold)], [found])
+    noisy = corpus(empty, name="noisy", tune=False)
+    assert fit_calibration(TASK, [corpus(gold), noisy], [found, found]) == own
+    # What a corpus annotates in part is not wrong where it lacks an annotation.
+    partial = corpus(empty, name="partial", full={"B"})
+    fitted = fit_calibration(TASK, [corpus(gold), partial], [found, found])
+    assert own is not None and fitted is not None
+    assert (fitted.triple_slopes, fitted.triple_offsets) == (own.triple_slopes, own.triple_offsets)
+    assert fitted.entity_offsets["B"] < own.entity_offsets["B"] - 0.3
+
+
+def test_too_few_to_learn_from() -> None:
+    gold, found = draw(MINIMUM // 2)
+    assert fit_calibration(TASK, [corpus(gold)], [found]) is None
+    gold, found = draw(300)
+    loose = [replace(document, relations=()) for document in found]
+    fitted = fit_calibration(TASK, [corpus(gold)], [loose])
+    assert fitted is not None
+    assert (fitted.triple_slopes, fitted.triple_offsets) == ((0.0, 1.0, 0.0), {"R": 0.0})
+
+
+def test_thresholds_are_those_of_scores() -> None:
+    gold, found = draw(800)
+    task = tune(TASK, [corpus(gold)], [found])
+    assert task.thresholds is not None
+    scores = [apply_calibration(document, task).relations[0].score for document in found]
+    right = np.array([bool(document.relations) for document in gold])
+
+    def f1(threshold: float) -> float:
+        chosen = np.array(scores) >= threshold
+        return float(2 * (chosen & right).sum() / (chosen.sum() + right.sum()))
+
+    assert f1(task.thresholds["R"]) == max(map(f1, scores))
+    plain = tune(TASK, [corpus(gold)], [found], calibrated=False)
+    assert plain.calibration is None and plain.thresholds != task.thresholds
+
+
+def test_untuned_holds_nothing_back() -> None:
+    tuned = replace(TASK, thresholds={"R": 0.9}, calibration=TRUTH)
+    task = untuned(tuned)
+    assert (task.calibration, task.thresholds) == (None, {"R": FLOOR})
+
+
+def test_applied_as_the_runtime_would() -> None:
+    task = replace(TASK, calibration=TRUTH)
+    _, (document, *_) = draw(1)
+    applied = apply_calibration(document, task)
+    for before, after in zip(document.entities, applied.entities, strict=True):
+        assert after.score == TRUTH.entity_score(before.type, before.score)
+    head, tail = (log_odds(entity.score) for entity in document.entities)
+    odds = 0.5 * head + 0.8 * log_odds(document.relations[0].score) + 0.4 * tail - 1.0
+    assert log_odds(applied.relations[0].score) == pytest.approx(float(odds))
+    assert apply_calibration(document, TASK) is document
