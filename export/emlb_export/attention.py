@@ -14,7 +14,8 @@ from emlb.explaining.attention import EncoderLook, RelationLook
 from emlb_runtime.backend import Floats, Ints
 from emlb_runtime.bundle import Bundle
 from emlb_runtime.errors import ArtefactError, BundleError
-from emlb_runtime.session import PROVIDERS, open_session
+from emlb_runtime.providers import PROVIDERS
+from emlb_runtime.session import open_session
 
 
 class BundleAttention:

@@ -8,6 +8,7 @@ from typing import Any
 
 from emlb_runtime.bundle import BundleConfig
 
+from .tuning import Loss
 from .verify import Agreement, TensorParity
 
 
@@ -19,11 +20,15 @@ class Checks:
         tensors: torch to ONNX fp32.
         decoded: likewise, on notes.
         quantized: ONNX fp32 to int8 on the same notes; None without int8.
+        loss: of int8 on development documents; None if not measured.
+        half: ONNX fp32 to fp16 on the same notes; None without fp16.
     """
 
     tensors: TensorParity
     decoded: Agreement
     quantized: Agreement | None
+    loss: Loss | None = None
+    half: Agreement | None = None
 
 
 def render_card(
@@ -31,6 +36,8 @@ def render_card(
     checks: Checks,
     tables: Mapping[str, str],
     reliability: Mapping[str, str],
+    *,
+    plotted: bool = False,
 ) -> str:
     """The card as Markdown.
 
@@ -39,6 +46,7 @@ def render_card(
         checks: verification figures.
         tables: per precision, a table of scores on annotated data, plain text.
         reliability: likewise, how often predictions of a score are right there.
+        plotted: whether ``calibration.svg`` lies beside the card.
     """
     provenance = config.provenance
     parts = [
@@ -52,7 +60,7 @@ def render_card(
         _provenance(provenance),
         "## Scores",
         *_scores(config.scores, tables),
-        *_calibration(reliability),
+        *_calibration(reliability, plotted),
         "## Verification at export",
         _checks(checks),
         "## Limits",
@@ -60,15 +68,30 @@ def render_card(
         f"mentions of one window ({config.windows.max_pieces} word pieces, about "
         f"{config.windows.max_pieces * 4 // 5 // 10 * 10} words). Letter case is ignored if the "
         "base ignores it. Negated and "
-        "hypothetical findings are entities like any other. Probabilities are not calibrated "
-        "for your notes.",
+        "hypothetical findings are entities like any other. " + _meaning(config),
         "int8 keeps one scale per word piece, so a note's result does not depend on what runs "
         "beside it. It is exact on processors with AVX-VNNI, AVX-512 VNNI or Arm dot products; "
         "older x86 processors may round differently: compare with `--precision fp32` there."
         if "int8" in config.encoders
         else "This bundle has no int8 encoder.",
     ]
+    if "fp16" in config.encoders:
+        parts.append(
+            "fp16 is for GPUs; layer norms and softmax stay fp32 in it, and so do its outputs. "
+            "It has the thresholds and calibration of fp32. A CPU computes it in fp32 with "
+            "casts in between, slower than fp32 itself: choose int8 or fp32 there."
+        )
     return "\n\n".join(parts) + "\n"
+
+
+def _meaning(config: BundleConfig) -> str:
+    tuned = (*config.tasks, *(task for tasks in config.tuned.values() for task in tasks))
+    if all(task.calibration for task in tuned):
+        return (
+            "Scores are calibrated on the development parts of the training corpora, not on your "
+            "notes."
+        )
+    return "Scores are the network's own and surer than it is right: they are not calibrated."
 
 
 def _task(task: Mapping[str, Any]) -> str:
@@ -119,14 +142,15 @@ def _scores(scores: Mapping[str, Any], tables: Mapping[str, str]) -> list[str]:
     return parts or ["None were measured when this bundle was written."]
 
 
-def _calibration(reliability: Mapping[str, str]) -> list[str]:
+def _calibration(reliability: Mapping[str, str], plotted: bool) -> list[str]:
     if not reliability:
         return []
     return [
         "## Calibration",
         "How often a prediction of a given score is strictly right, on the same data; ECE is the "
         "expected calibration error (percent). A relation is right only if both its mentions "
-        "are, while its score takes them as given.",
+        "are. Where a corpus annotates a type in part, predictions beyond it count as wrong.",
+        *(["![Share right by score](calibration.svg)"] if plotted else []),
         *_listings(reliability),
     ]
 
@@ -149,4 +173,11 @@ def _checks(checks: Checks) -> str:
             f"- int8 against fp32 on the same notes: F1 {100 * checks.quantized.entity_f1:.1f} "
             f"(entities), {100 * checks.quantized.relation_f1:.1f} (relations)"
         )
+    if checks.half:
+        lines.append(
+            f"- fp16 against fp32 on the same notes: F1 {100 * checks.half.entity_f1:.1f} "
+            f"(entities), {100 * checks.half.relation_f1:.1f} (relations); at least 99 is asked"
+        )
+    if checks.loss:
+        lines.append(f"- {checks.loss}, each with thresholds of its own (strict micro F1)")
     return "\n".join(lines)

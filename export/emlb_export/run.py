@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import onnxruntime
-from safetensors.numpy import save_file
-
+from emlb.evaluation import reliability
 from emlb.evaluation.run import evaluate
 from emlb.model.pretrained import TrainedModel
-from emlb_runtime import __version__
-from emlb_runtime.bundle import CONFIG_NAME, Bundle, BundleConfig
+from emlb_runtime.bundle import CONFIG_NAME, PRECISIONS, Bundle, BundleConfig
 from emlb_runtime.errors import ArtefactError, ConfigError, DataError
 from emlb_runtime.extract import load_pipeline
 from emlb_runtime.formats.text import NoteFile, find_notes, read_notes
@@ -26,13 +21,21 @@ from emlb_runtime.pipeline import Pipeline
 from emlb_runtime.records import Note
 
 from .card import Checks, render_card
+from .files import FP32_NAME, INT8_NAME, optimise, seal, write_config, write_networks
+from .half import add_half
 from .notes import NOTES
-from .onnx import export_encoder, export_relations
 from .quantize import quantize as write_int8
+from .tuning import Loss, find_development, tune_precision
 from .verify import check_decoded, check_tensors, compare_decoded, compare_tensors
 
 CARD_NAME = "README.md"
-FP32_NAME, INT8_NAME = "encoder.onnx", "encoder_int8.onnx"
+PLOT_NAME = "calibration.svg"
+MAX_LOSS = 0.3
+"""Points of F1 that int8 may cost."""
+
+MIN_AGREEMENT = 0.9
+"""F1 of int8 against fp32 below which it is refused where no annotated data tell its cost."""
+
 Say = Callable[[str], None]
 
 
@@ -46,10 +49,15 @@ def export(
     out: Path | None = None,
     quantize: bool = False,
     int8_only: bool = False,
+    precisions: Collection[str] = (),
     name: str | None = None,
     version: str | None = None,
     notes: Path | None = None,
     eval_data: Path | None = None,
+    data: Path | None = None,
+    tuned: bool = True,
+    max_loss: float = MAX_LOSS,
+    force: bool = False,
     overwrite: bool = False,
     say: Say = _silent,
 ) -> Path:
@@ -61,11 +69,20 @@ def export(
         out: the bundle's folder; None is ``bundle`` beside the model.
         quantize: add an int8 encoder, which is then the default.
         int8_only: leave the fp32 encoder out.
+        precisions: of the encoders that the bundle holds, ``int8``, ``fp16`` and ``fp32``;
+            none is fp32 alone. The default is int8 before fp32 before fp16.
         name: of the model; None keeps the run's.
         version: of the model; None is EMLB's own.
         notes: folder or file of notes on which both must decode alike; None takes a few
             that come with EMLB.
         eval_data: annotated data to score every precision on, for the card.
+        data: the folder of the corpora that the run was trained on, where it is another
+            than then; thresholds and calibration of every precision are chosen on their
+            development documents.
+        tuned: whether to choose them; else those of the training hold for every precision.
+        max_loss: of F1, in points of a hundred, that int8 may cost on the development
+            documents, entities or relations.
+        force: write the bundle even if it costs more.
         overwrite: replace a bundle that is there.
         say: receives lines for the user.
 
@@ -74,9 +91,10 @@ def export(
 
     Raises:
         ConfigError: if there is no model, or a bundle is there already.
-        ArtefactError: if the exported networks do not agree with the model; nothing is
-            written to ``out`` then.
+        ArtefactError: if the exported networks do not agree with the model, or int8 costs
+            more than it may; nothing is written to ``out`` then.
     """
+    held = _held(precisions, quantize=quantize, int8_only=int8_only)
     folder = find_model(model)
     target = out or folder.parent / "bundle"
     if target.exists() and not overwrite:
@@ -89,13 +107,20 @@ def export(
     target.parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}-"))
     try:
-        config = _write_networks(trained, scratch, run, name=name, version=version)
-        _write_config(scratch, config)
+        config = write_networks(trained, scratch, run, name=name, version=version)
+        write_config(scratch, config)
         checks = _verify(trained, Bundle(scratch, config), read, say)
-        if quantize or int8_only:
+        if "fp16" in held:
+            config, half = add_half(scratch, config, read)
+            checks = replace(checks, half=half)
+            say(
+                f"fp16 against fp32 on {len(read)} notes: F1 {half.entity_f1:.4f} of entities, "
+                f"{half.relation_f1:.4f} of relations"
+            )
+        if "int8" in held:
             write_int8(scratch / FP32_NAME, scratch / "raw.onnx")
-            _optimise(scratch / "raw.onnx", scratch / INT8_NAME)
-            config = _seal(
+            optimise(scratch / "raw.onnx", scratch / INT8_NAME)
+            config = seal(
                 scratch,
                 replace(
                     config,
@@ -111,18 +136,90 @@ def export(
                 f"int8 against fp32 on {len(read)} notes: F1 {agreement.entity_f1:.4f} of "
                 f"entities, {agreement.relation_f1:.4f} of relations"
             )
-        tables, reliability = _tables(scratch, config, eval_data)
-        if int8_only:
-            (scratch / FP32_NAME).unlink()
-            config = replace(config, encoders={"int8": INT8_NAME})
-        card = render_card(config, checks, tables, reliability)
+        if tuned:
+            config, loss = _tune(scratch, config, run, data, say)
+            _check_loss(loss, checks, max_loss=max_loss, force=force)
+            checks = replace(checks, loss=loss)
+        tables, calibration = _tables(scratch, config, eval_data, say)
+        if "fp32" not in held:
+            config = _without_fp32(scratch, config)
+        card = render_card(
+            config, checks, tables, calibration, plotted=(scratch / PLOT_NAME).exists()
+        )
         (scratch / CARD_NAME).write_text(card, encoding="utf-8")
-        _write_config(scratch, _seal(scratch, config))
+        write_config(scratch, seal(scratch, config))
         Bundle.load(scratch).verify()
         _put_in_place(scratch, target)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     return target
+
+
+def _held(precisions: Collection[str], *, quantize: bool, int8_only: bool) -> set[str]:
+    """The precisions that the bundle is to hold.
+
+    Raises:
+        ConfigError: if one is unknown.
+    """
+    if unknown := sorted({*precisions} - {*PRECISIONS}):
+        raise ConfigError(f"precision {unknown[0]} is unknown; choose {', '.join(PRECISIONS)}")
+    held = {*precisions} or {"fp32"}
+    if quantize or int8_only:
+        held.add("int8")
+    return held - {"fp32"} if int8_only else held
+
+
+def _without_fp32(folder: Path, config: BundleConfig) -> BundleConfig:
+    """Delete the fp32 encoder; fp16 has its thresholds, and where int8 is alone, it its own."""
+    (folder / FP32_NAME).unlink()
+    encoders = {name: file for name, file in config.encoders.items() if name != "fp32"}
+    if "fp16" not in encoders:
+        config = replace(config, tasks=config.tasks_of("int8"), tuned={})
+    default = "int8" if "int8" in encoders else "fp16"
+    return replace(config, encoders=encoders, default_precision=default)
+
+
+def _tune(
+    folder: Path, config: BundleConfig, run: dict[str, Any], data: Path | None, say: Say
+) -> tuple[BundleConfig, Loss | None]:
+    """The configuration with what is best for each precision, and what int8 costs then."""
+    corpora = find_development(run, config.tasks, data, say)
+    if not corpora:
+        return config, None
+    found = {
+        name: tune_precision(Bundle(folder, config), name, corpora)
+        for name in config.encoders
+        if name != "fp16"  # has fp32's: it differs by rounding alone
+    }
+    tuned = {name: each.tasks for name, each in found.items() if name != "fp32"}
+    config = replace(config, tasks=found["fp32"].tasks, tuned=tuned)
+    if "int8" not in found:
+        return config, None
+    loss = Loss.between(found["fp32"], found["int8"])
+    say(str(loss))
+    return config, loss
+
+
+def _check_loss(loss: Loss | None, checks: Checks, *, max_loss: float, force: bool) -> None:
+    """Refuse an int8 encoder that costs too much.
+
+    Raises:
+        ArtefactError: with the figure.
+    """
+    if force or checks.quantized is None:
+        return
+    if loss is not None and loss.exceeds(max_loss):
+        raise ArtefactError(
+            f"{loss}, more than --max-loss {max_loss:g} allows: export without --quantize, or "
+            "take it all the same with --force"
+        )
+    agreement = checks.quantized
+    if loss is None and agreement.entities and agreement.entity_f1 < MIN_AGREEMENT:
+        raise ArtefactError(
+            f"int8 and fp32 agree on {100 * agreement.entity_f1:.1f} % of the entities of the "
+            f"notes, which is less than {100 * MIN_AGREEMENT:.0f} %: export without --quantize, "
+            "or take it all the same with --force"
+        )
 
 
 def find_model(model: Path | None) -> Path:
@@ -162,119 +259,6 @@ def _read_notes(path: Path) -> list[Note]:
     return [item for item in read if isinstance(item, Note)]
 
 
-def _write_networks(
-    trained: TrainedModel,
-    scratch: Path,
-    run: dict[str, Any],
-    *,
-    name: str | None,
-    version: str | None,
-) -> BundleConfig:
-    """Graphs, CRF and tokenizer into the scratch folder."""
-    model, tasks = trained.model, trained.model.config.task_list
-    export_encoder(model, scratch / "raw.onnx")
-    _optimise(scratch / "raw.onnx", scratch / FP32_NAME)
-    relations: dict[str, str] = {}
-    for task in tasks:
-        if task.relation_types:
-            relations[task.name] = f"relations_{task.name}.onnx"
-            export_relations(model, task.name, scratch / "raw.onnx")
-            _optimise(scratch / "raw.onnx", scratch / relations[task.name])
-    crf: dict[str, np.ndarray] = {}
-    for task in tasks:
-        scores = model.head(task.name).crf.deployed()
-        crf |= {
-            f"{task.name}.start": scores.start,
-            f"{task.name}.end": scores.end,
-            f"{task.name}.transitions": scores.transitions,
-        }
-    save_file(crf, scratch / "crf.safetensors")
-    trained.tokenizer.tokenizer.save(str(scratch / "tokenizer.json"), pretty=False)
-    settings = run.get("config", {})
-    config = BundleConfig(
-        name=name or settings.get("name") or "model",
-        version=version or __version__,
-        description=settings.get("description", ""),
-        tasks=tuple(tasks),
-        windows=model.config.window_config,
-        special=replace(trained.tokenizer.special, mask=None),
-        encoders={"fp32": FP32_NAME},
-        default_precision="fp32",
-        relations=relations,
-        crf="crf.safetensors",
-        tokenizer="tokenizer.json",
-        files={},
-        width=int(model.config.encoder_config.hidden_size),
-        provenance=_provenance(run),
-        scores={"development": run.get("development", {})},
-    )
-    return _seal(scratch, config)
-
-
-def _provenance(run: dict[str, Any]) -> dict[str, Any]:
-    settings = run.get("config", {})
-    if not settings:
-        return {"emlb": __version__}
-    sizes, base = run.get("documents", {}), str(settings["base"])
-    return {
-        "emlb": __version__,
-        "base": Path(base).name if base.startswith(("/", ".", "~")) else base,  # no local path
-        "seed": settings["seed"],
-        "epochs": settings["training"]["epochs"],
-        "steps": run.get("steps"),
-        "corpora": [
-            {
-                "name": corpus["name"],
-                "documents": sizes.get(corpus["name"]),
-                "repeat": corpus["repeat"],
-            }
-            for corpus in settings["corpus"]
-        ],
-        **_distillation(settings.get("distillation", {})),
-    }
-
-
-def _distillation(settings: dict[str, Any]) -> dict[str, Any]:
-    """What models taught this one, and on which notes; by name, without paths."""
-    if not settings.get("teachers"):
-        return {}
-    return {
-        "distillation": {
-            "teachers": [Path(teacher).name for teacher in settings["teachers"]],
-            "notes": settings["notes"],
-            "windows": settings["windows"],
-        }
-    }
-
-
-def _optimise(source: Path, target: Path) -> None:
-    """Fuse and fold with ONNX Runtime now, so that sessions need not do it at every start.
-
-    The source is deleted: a bundle holds the optimised graph alone.
-    """
-    options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
-    options.optimized_model_filepath = str(target)
-    options.log_severity_level = 3
-    onnxruntime.InferenceSession(str(source), options, providers=["CPUExecutionProvider"])
-    source.unlink()
-
-
-def _seal(folder: Path, config: BundleConfig) -> BundleConfig:
-    """The configuration with size and hash of every file now in the folder."""
-    files = {
-        path.name: (path.stat().st_size, hashlib.sha256(path.read_bytes()).hexdigest())
-        for path in sorted(folder.iterdir())
-        if path.name != CONFIG_NAME
-    }
-    return replace(config, files=files)
-
-
-def _write_config(folder: Path, config: BundleConfig) -> None:
-    text = json.dumps(config.to_json(), indent=1, ensure_ascii=False)
-    (folder / CONFIG_NAME).write_text(text + "\n", encoding="utf-8")
-
-
 def _verify(trained: TrainedModel, bundle: Bundle, notes: Sequence[Note], say: Say) -> Checks:
     torch_pipeline: Pipeline = trained.pipeline(batch=1)
     onnx_pipeline = load_pipeline(bundle, precision="fp32")
@@ -297,19 +281,28 @@ def _verify(trained: TrainedModel, bundle: Bundle, notes: Sequence[Note], say: S
 
 
 def _tables(
-    folder: Path, config: BundleConfig, data: Path | None
+    folder: Path, config: BundleConfig, data: Path | None, say: Say
 ) -> tuple[dict[str, str], dict[str, str]]:
-    """Per precision, the table of scores and that of their reliability."""
+    """Per precision, the table of scores and that of their reliability; a plot of the latter."""
     if data is None:
         return {}, {}
-    _write_config(folder, config)
+    write_config(folder, config)
     corpora = [str(corpus["name"]) for corpus in config.provenance.get("corpora", ())]
     reports = {
         precision: evaluate(folder, data, corpora=corpora, precision=precision, calibrated=True)
         for precision in config.encoders
     }
+    shown = reports[config.default_precision]
+    (alone,) = shown.calibrations.values() if len(shown.calibrations) == 1 else ({},)
+    if reliability.can_draw():
+        reliability.draw(shown.calibration or alone, folder / PLOT_NAME)
+    else:
+        say("no reliability plot on the card: pip install 'emlb[figures]' for matplotlib")
     return (
-        {name: replace(report, calibrations={}).table() for name, report in reports.items()},
+        {
+            name: replace(report, calibrations={}, calibration={}).table()
+            for name, report in reports.items()
+        },
         {name: report.calibration_table() for name, report in reports.items()},
     )
 

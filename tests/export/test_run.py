@@ -11,7 +11,8 @@ import pytest
 
 from emlb.evaluation.run import evaluate
 from emlb.model.pretrained import TrainedModel
-from emlb_export.run import _distillation, export, find_model
+from emlb_export.files import _distillation
+from emlb_export.run import export, find_model
 from emlb_export.verify import compare_decoded, compare_tensors
 from emlb_runtime import Extractor, Note
 from emlb_runtime.bundle import Bundle

@@ -1,0 +1,167 @@
+"""Thresholds and calibration of every precision, and what quantisation costs, on development data.
+
+An int8 network scores a little differently than the one it was made from, so that thresholds
+chosen for fp32 are not its best. Each precision is therefore tuned by itself, on the
+development documents of the run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import reduce
+from operator import add
+from pathlib import Path
+from typing import Any
+
+from emlb.evaluation.calibrating import apply_calibration, tune, untuned
+from emlb.evaluation.counts import Scores
+from emlb.evaluation.deployed import ScoredCorpus, apply_thresholds, extract, score_corpus
+from emlb.training.config import RunConfig, recorded_config
+from emlb.training.development import read_development
+from emlb_runtime.bundle import Bundle
+from emlb_runtime.errors import ConfigError, DataError
+from emlb_runtime.extract import load_pipeline
+from emlb_runtime.machine import available_cores
+from emlb_runtime.pipeline import Pipeline
+from emlb_runtime.schema import Task
+
+CHANCE = 3
+"""So few annotations found or missed more are chance: on little data a limit asks no less."""
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """One precision as tuned.
+
+    Attributes:
+        tasks: with its thresholds and calibration.
+        scores: per corpus.
+    """
+
+    tasks: tuple[Task, ...]
+    scores: Mapping[str, Scores]
+
+    @property
+    def pooled(self) -> Scores:
+        """Over the documents of all corpora."""
+        return reduce(add, self.scores.values())
+
+
+@dataclass(frozen=True)
+class Loss:
+    """How much lower int8 scores than fp32 over all development documents, strict micro F1.
+
+    Attributes:
+        documents: their number.
+        entities: points of a hundred; negative is a gain.
+        relations: likewise, end to end.
+        n_entities: annotated ones.
+        n_relations: likewise.
+    """
+
+    documents: int
+    entities: float
+    relations: float
+    n_entities: int
+    n_relations: int
+
+    @classmethod
+    def between(cls, fp32: Tuned, int8: Tuned) -> Loss:
+        """From one to the other."""
+        before, after = fp32.pooled, int8.pooled
+        entities, relations = before.entities.strict.micro, before.relations.strict.micro
+        return cls(
+            before.documents,
+            100 * (entities.f1 - after.entities.strict.micro.f1),
+            100 * (relations.f1 - after.relations.strict.micro.f1),
+            entities.gold,
+            relations.gold,
+        )
+
+    def exceeds(self, limit: float) -> bool:
+        """Whether either loss is above a limit, and above what ``CHANCE`` annotations weigh."""
+        return any(
+            loss > max(limit, 100 * CHANCE / n)
+            for loss, n in ((self.entities, self.n_entities), (self.relations, self.n_relations))
+            if n
+        )
+
+    def __str__(self) -> str:
+        return (
+            f"int8 loses {self.entities:+.2f} F1 of entities and {self.relations:+.2f} of "
+            f"relations on {self.documents} development documents"
+        )
+
+
+def find_development(
+    run: Mapping[str, Any], tasks: Sequence[Task], data: Path | None, say: Say
+) -> list[ScoredCorpus]:
+    """The development documents of a run; none, and a line why, if they are not to be had.
+
+    Args:
+        run: the run's record.
+        tasks: the model's.
+        data: the folder of the corpora, if it is not where the run had it.
+        say: told why there are none.
+
+    Raises:
+        ConfigError: if ``data`` is given and does not hold them.
+    """
+    try:
+        if not run.get("config"):
+            raise DataError("the model comes without the record of its run")
+        config: RunConfig = recorded_config(run["config"])
+        if data is not None:
+            config = replace(config, data=str(data))
+        if config.training.learned != "both":
+            raise DataError(f"the model learned {config.training.learned} only")
+        return read_development(config, tasks)
+    except DataError as error:
+        if data is not None:
+            raise ConfigError(f"--data {data}: {error}") from None
+        say(
+            f"thresholds are those of the training, for every precision: {error}; name the folder "
+            "of its corpora with --data to choose them anew"
+        )
+        return []
+
+
+def tune_precision(bundle: Bundle, precision: str, corpora: Sequence[ScoredCorpus]) -> Tuned:
+    """Extract the development documents, and choose for every task what is best on them."""
+    pipeline = open_untuned(bundle, precision)
+    return tune_pipeline(pipeline, bundle.config.tasks, corpora)
+
+
+def open_untuned(bundle: Bundle, precision: str) -> Pipeline:
+    """A bundle's pipeline that holds no relation back and calibrates nothing."""
+    open_tasks = tuple(untuned(task) for task in bundle.config.tasks)
+    config = replace(bundle.config, tasks=open_tasks, tuned={})
+    return load_pipeline(Bundle(bundle.folder, config), precision=precision)
+
+
+def tune_pipeline(
+    pipeline: Pipeline, tasks: Sequence[Task], corpora: Sequence[ScoredCorpus]
+) -> Tuned:
+    """Likewise with a pipeline of ``open_untuned``, whatever backend it has.
+
+    Args:
+        pipeline: on any backend.
+        tasks: to be tuned.
+        corpora: the development documents.
+    """
+    with ThreadPoolExecutor(available_cores()) as pool:
+        found = [extract(pipeline, corpus, executor=pool) for corpus in corpora]
+    tuned_tasks: list[Task] = []
+    scores: dict[str, Scores] = {}
+    for task in tasks:
+        mine = [i for i, corpus in enumerate(corpora) if corpus.task == task.name]
+        tuned = tune(task, [corpora[i] for i in mine], [found[i] for i in mine])
+        tuned_tasks.append(tuned)
+        for i in mine:
+            reported = [apply_thresholds(apply_calibration(d, tuned), tuned) for d in found[i]]
+            scores[corpora[i].name] = score_corpus(corpora[i], reported)
+    return Tuned(tuple(tuned_tasks), scores)

@@ -1,0 +1,139 @@
+"""Thresholds and calibration per precision, and what int8 may cost."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from emlb_export.run import export
+from emlb_export.tuning import CHANCE, Loss, find_development, tune_precision
+from emlb_runtime.bundle import Bundle
+from emlb_runtime.errors import ArtefactError, BundleError, ConfigError
+from emlb_runtime.extract import load_pipeline
+from tests.tiny import RELATIONS, TinyRun
+
+
+def run_record(run: TinyRun) -> dict[str, object]:
+    values: dict[str, object] = json.loads((run.folder / "run.json").read_text(encoding="utf-8"))
+    return values
+
+
+def test_each_precision_has_thresholds_of_its_own(tiny_run: TinyRun, tmp_path: Path) -> None:
+    said: list[str] = []
+    out = export(tiny_run.folder, out=tmp_path / "b", quantize=True, say=said.append)
+    config = Bundle.load(out).config
+    assert set(config.tuned) == {"int8"}
+    assert config.tasks_of("fp32") == config.tasks
+    for precision in ("fp32", "int8"):
+        (task,) = config.tasks_of(precision)
+        assert task.thresholds is not None and set(task.thresholds) == set(RELATIONS)
+        (head,) = load_pipeline(Bundle.load(out), precision=precision).heads
+        assert head.task == task
+    assert any("int8 loses" in line and "8 development documents" in line for line in said)
+    assert "int8 loses" in (out / "README.md").read_text(encoding="utf-8")
+
+
+def test_int8_alone_keeps_its_own(tiny_run: TinyRun, tmp_path: Path) -> None:
+    both = Bundle.load(export(tiny_run.folder, out=tmp_path / "both", quantize=True)).config
+    alone = Bundle.load(export(tiny_run.folder, out=tmp_path / "alone", int8_only=True)).config
+    assert alone.tuned == {}
+    assert alone.tasks == both.tasks_of("int8")
+
+
+def test_those_of_the_training_are_kept_on_demand(tiny_run: TinyRun, tmp_path: Path) -> None:
+    out = export(tiny_run.folder, out=tmp_path / "b", quantize=True, tuned=False)
+    config = Bundle.load(out).config
+    trained = json.loads((tiny_run.model / "config.json").read_text(encoding="utf-8"))
+    assert [task.to_json() for task in config.tasks] == trained["tasks"]
+    assert config.tuned == {}
+
+
+def moved(run: TinyRun, folder: Path) -> Path:
+    """A copy of the run whose corpora are no longer where they were."""
+    copy = Path(shutil.copytree(run.folder, folder / "run"))
+    record = run_record(run)
+    assert isinstance(record["config"], dict)
+    record["config"]["data"] = str(folder / "gone")
+    (copy / "run.json").write_text(json.dumps(record), encoding="utf-8")
+    return copy
+
+
+def test_corpora_that_moved(tiny_run: TinyRun, tmp_path: Path) -> None:
+    said: list[str] = []
+    copy = moved(tiny_run, tmp_path)
+    out = export(copy, out=tmp_path / "b", quantize=True, say=said.append)
+    assert Bundle.load(out).config.tuned == {}
+    assert any("thresholds are those of the training" in s and "--data" in s for s in said)
+    found = export(copy, out=tmp_path / "c", quantize=True, data=tiny_run.data.parent)
+    assert set(Bundle.load(found).config.tuned) == {"int8"}
+    with pytest.raises(ConfigError, match="--data"):
+        export(copy, out=tmp_path / "d", quantize=True, data=tmp_path)
+    assert not (tmp_path / "d").exists()
+
+
+def test_tuning_does_not_look_at_what_was_chosen_before(
+    tiny_run: TinyRun, tiny_bundle: Path
+) -> None:
+    bundle = Bundle.load(tiny_bundle)
+    corpora = find_development(run_record(tiny_run), bundle.config.tasks, None, print)
+    strict = tuple(
+        replace(task, thresholds=dict.fromkeys(task.relation_types, 1.0), calibration=None)
+        for task in bundle.config.tasks
+    )
+    altered = Bundle(bundle.folder, replace(bundle.config, tasks=strict, tuned={"fp32": strict}))
+    assert tune_precision(bundle, "fp32", corpora) == tune_precision(altered, "fp32", corpora)
+
+
+@pytest.mark.parametrize(
+    ("loss", "limit", "refused"),
+    [
+        (Loss(9, 0.2, 0.1, 5000, 4000), 0.3, False),
+        (Loss(9, 0.2, 0.4, 5000, 4000), 0.3, True),
+        (Loss(9, 0.4, -2.0, 5000, 4000), 0.3, True),
+        (Loss(9, 0.4, -2.0, 5000, 4000), 0.5, False),
+        (Loss(9, 2.9, 0.0, 100, 0), 0.3, False),  # fewer than CHANCE of a hundred
+        (Loss(9, 3.1, 0.0, 100, 0), 0.3, True),
+    ],
+)
+def test_what_is_too_much(loss: Loss, limit: float, refused: bool) -> None:
+    assert CHANCE == 3
+    assert loss.exceeds(limit) is refused
+
+
+def test_int8_that_costs_too_much_is_refused(
+    tiny_run: TinyRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    costly = Loss(8, 4.0, 1.0, 1000, 1000)
+    monkeypatch.setattr(Loss, "between", classmethod(lambda cls, fp32, int8: costly))
+    with pytest.raises(ArtefactError, match=r"loses \+4.00 F1 of entities.*--max-loss 0.3"):
+        export(tiny_run.folder, out=tmp_path / "b", quantize=True)
+    assert list(tmp_path.iterdir()) == []
+    export(tiny_run.folder, out=tmp_path / "b", quantize=True, max_loss=5.0)
+    export(tiny_run.folder, out=tmp_path / "c", quantize=True, force=True)
+
+
+def test_without_data_gross_disagreement_is_refused(
+    tiny_run: TinyRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("emlb_export.run.MIN_AGREEMENT", 1.01)
+    copy = moved(tiny_run, tmp_path)
+    with pytest.raises(ArtefactError, match="int8 and fp32 agree on"):
+        export(copy, out=tmp_path / "b", quantize=True)
+    export(copy, out=tmp_path / "b")  # there is nothing to compare without --quantize
+
+
+def test_a_bundle_tuned_for_other_tasks_is_refused(tiny_bundle: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(tiny_bundle, tmp_path / "copy"))
+    values = json.loads((copy / "config.json").read_text(encoding="utf-8"))
+    values["tuned"]["int8"][0]["selection"] = "greedy"
+    (copy / "config.json").write_text(json.dumps(values), encoding="utf-8")
+    with pytest.raises(BundleError, match="tuned for other tasks"):
+        Bundle.load(copy)
+    values["tuned"] = {"int4": values["tasks"]}
+    (copy / "config.json").write_text(json.dumps(values), encoding="utf-8")
+    with pytest.raises(BundleError, match="unknown precisions: int4"):
+        Bundle.load(copy)
