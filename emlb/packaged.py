@@ -23,7 +23,7 @@ def find_packaged(place: str, folder: Path) -> Path:
     if not place.startswith(PREFIX):
         return folder / place
     package, _, within = place.removeprefix(PREFIX).partition("/")
-    spec = importlib.util.find_spec(package)
+    spec = importlib.util.find_spec(package) if package.isidentifier() else None
     if spec is None or not spec.submodule_search_locations:
         raise ConfigError(
             f"{place}: package {package} is not installed; pip install {package.replace('_', '-')}"

@@ -9,11 +9,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from emlb_runtime.calibration import MIN_ENTITY_SLOPE, Calibration, log_odds
+from emlb_runtime.calibration import (
+    FLOOR,
+    MAX_PARAMETER,
+    MIN_ENTITY_SLOPE,
+    Calibration,
+    log_odds,
+)
 from emlb_runtime.records import Document, Entity
 from emlb_runtime.schema import Task
 
-from .deployed import FLOOR, ScoredCorpus, choose_thresholds, relation_key
+from .deployed import ScoredCorpus, apply_thresholds, choose_thresholds, relation_key
 
 MINIMUM = 20
 """Fewer right or wrong items than this calibrate nothing."""
@@ -38,7 +44,7 @@ class _Items:
 def untuned(task: Task) -> Task:
     """The task as it has to extract for ``tune``: plain probabilities, nothing held back."""
     thresholds = dict.fromkeys(task.relation_types, FLOOR)
-    return replace(task, thresholds=thresholds, calibration=None)
+    return replace(task, thresholds=thresholds, calibration=None, selection="threshold")
 
 
 def tune(
@@ -57,8 +63,13 @@ def tune(
         calibrated: whether to calibrate.
     """
     calibration = fit_calibration(task, corpora, predicted) if calibrated else None
-    tuned = replace(task, calibration=calibration)
-    scored = [[apply_calibration(found, tuned) for found in documents] for documents in predicted]
+    nothing = dict.fromkeys(task.relation_types, 0.0)
+    tuned = replace(task, calibration=calibration, thresholds=nothing)
+    # Of a greedy task, only a pair's likeliest relation is a candidate for a threshold.
+    scored = [
+        [apply_thresholds(apply_calibration(found, tuned), tuned) for found in documents]
+        for documents in predicted
+    ]
     return replace(tuned, thresholds=choose_thresholds(corpora, scored))
 
 
@@ -76,7 +87,8 @@ def fit_calibration(
         predicted: per corpus, what the ``untuned`` task extracts.
 
     Returns:
-        None if there are too few entities to fit to. With too few triples, they keep the
+        None if there are too few entities to fit to, or their probabilities hardly differ, as
+        before a model has learned anything. Where that is so of triples, they keep the
         relation's probability.
     """
     tuned = [
@@ -86,12 +98,12 @@ def fit_calibration(
     ]
     entities = _items([row for pair in tuned for row in _entities(task, *pair)], 1)
     triples = _items([row for pair in tuned for row in _triples(task, *pair)], 3)
-    if not entities.suffices:
+    of_entities = _fit(entities, len(task.entity_types))
+    if of_entities is None:
         return None
-    (slope,), entity_offsets = _fit(entities, len(task.entity_types))
-    slopes, triple_offsets = [0.0, 1.0, 0.0], [0.0] * len(task.relation_types)
-    if triples.suffices:
-        slopes, triple_offsets = _fit(triples, len(task.relation_types))
+    (slope,), entity_offsets = of_entities
+    plain = [0.0, 1.0, 0.0], [0.0] * len(task.relation_types)
+    slopes, triple_offsets = _fit(triples, len(task.relation_types)) or plain
     return Calibration(
         entity_slope=max(slope, MIN_ENTITY_SLOPE),
         entity_offsets=dict(zip(task.entity_types, entity_offsets, strict=True)),
@@ -129,23 +141,21 @@ _Row = tuple[list[float], int, bool]
 
 
 def _entities(task: Task, corpus: ScoredCorpus, documents: Sequence[Document]) -> Iterator[_Row]:
-    full = corpus.types if corpus.full is None else corpus.full
     for annotated, found in zip(corpus.documents, documents, strict=True):
         right = {_mention(entity) for entity in annotated.entities}
         for entity in found.entities:
-            if entity.type in full:
+            if entity.type in corpus.complete:
                 type = task.entity_types.index(entity.type)
                 yield [entity.score], type, _mention(entity) in right
 
 
 def _triples(task: Task, corpus: ScoredCorpus, documents: Sequence[Document]) -> Iterator[_Row]:
-    full = corpus.types if corpus.full is None else corpus.full
     for annotated, found in zip(corpus.documents, documents, strict=True):
         gold = {entity.id: entity for entity in annotated.entities}
         right = {relation_key(relation, gold) for relation in annotated.relations}
         mentions = {entity.id: entity for entity in found.entities}
         for relation in found.relations:
-            if relation.type in full:
+            if relation.type in corpus.complete:
                 head, tail = mentions[relation.head], mentions[relation.tail]
                 yield (
                     [head.score, relation.score, tail.score],
@@ -167,14 +177,21 @@ def _items(rows: Sequence[_Row], n_scores: int) -> _Items:
     )
 
 
-def _fit(items: _Items, n_types: int) -> tuple[list[float], list[float]]:
-    """Slopes and offsets per type; a slope that would be negative is zero."""
+def _fit(items: _Items, n_types: int) -> tuple[list[float], list[float]] | None:
+    """Slopes and offsets per type; a slope that would be negative is zero.
+
+    None if there are too few items, or parameters outgrow what a calibration may have.
+    """
+    if not items.suffices:
+        return None
     use = np.ones(items.odds.shape[1], dtype=bool)
-    while True:
-        slopes, offsets = _minimise(items, use, n_types)
-        if (slopes >= 0.0).all():
-            return slopes.tolist(), offsets.tolist()
+    slopes, offsets = _minimise(items, use, n_types)
+    while not (slopes >= 0.0).all():
         use &= slopes >= 0.0
+        slopes, offsets = _minimise(items, use, n_types)
+    if max(slopes.max(), np.abs(offsets).max()) > MAX_PARAMETER:
+        return None
+    return slopes.tolist(), offsets.tolist()
 
 
 def _minimise(

@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 
+from emlb_runtime.calibration import FLOOR
 from emlb_runtime.pipeline import Pipeline
 from emlb_runtime.records import Document, Entity, Relation
 from emlb_runtime.schema import Task
@@ -14,9 +15,6 @@ from emlb_runtime.schema import Task
 from .counts import Scores
 from .scores import score
 from .thresholds import best_thresholds
-
-FLOOR = 0.005
-"""Relations below this probability are never candidates for a threshold."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +36,11 @@ class ScoredCorpus:
     types: Collection[str]
     full: Collection[str] | None = None
     tune: bool = True
+
+    @property
+    def complete(self) -> Collection[str]:
+        """The types of which every occurrence is annotated: what else is found is wrong."""
+        return self.types if self.full is None else self.full
 
 
 def extract(
@@ -89,16 +92,19 @@ def score_corpus(
 
 
 def apply_thresholds(document: Document, task: Task) -> Document:
-    """The document without relations below the task's threshold (0.5 where it has none)."""
+    """The document with the relations that the runtime would report: those that reach the
+    task's threshold (0.5 where it has none), of each pair only the likeliest if it is greedy.
+    """
     thresholds = task.thresholds or {}
-    return replace(
-        document,
-        relations=tuple(
-            relation
-            for relation in document.relations
-            if relation.score >= thresholds.get(relation.type, 0.5)
-        ),
-    )
+    kept = [r for r in document.relations if r.score >= thresholds.get(r.type, 0.5)]
+    if task.selection == "greedy":
+        best: dict[tuple[str, str], Relation] = {}
+        for relation in kept:
+            rival = best.setdefault((relation.head, relation.tail), relation)
+            if relation.score > rival.score:
+                best[relation.head, relation.tail] = relation
+        kept = list(best.values())
+    return replace(document, relations=tuple(kept))
 
 
 RelationKey = tuple[object, ...]

@@ -122,13 +122,12 @@ def _part(corpus: ScoredCorpus, scores: Scores, learned: Learned) -> list[float]
 
     Else what is found beyond the annotations would count against the model.
     """
-    full = corpus.types if corpus.full is None else corpus.full
     entities = {entity.type for document in corpus.documents for entity in document.entities}
     relations = {relation.type for document in corpus.documents for relation in document.relations}
     f1 = []
-    if learned != "relations" and entities & set(full):
+    if learned != "relations" and entities & {*corpus.complete}:
         f1.append(scores.entities.strict.micro.f1)
-    if learned != "entities" and relations & set(full):
+    if learned != "entities" and relations & {*corpus.complete}:
         f1.append(scores.relations.strict.micro.f1)
     return [sum(f1) / len(f1)] if f1 else []
 

@@ -81,9 +81,15 @@ def distil(
         say: receives lines for the user.
 
     Raises:
-        ConfigError: if a teacher does not fit.
+        ConfigError: if a teacher does not fit, or a doubted relation type is no task's.
         DataError: if there are no notes.
     """
+    known = {type for task in tasks for type in task.relation_types}
+    if unknown := sorted({*config.doubted} - known):
+        raise ConfigError(
+            f"distillation.doubted has {unknown[0]!r}; the relation types are "
+            f"{', '.join(sorted(known))}"
+        )
     teachers = [_load(Path(folder), tasks, tokenizer) for folder in config.teachers]
     share = -(-config.windows // len(config.notes))
     windows: list[_Window] = []

@@ -34,7 +34,7 @@ from emlb_runtime.records import Document
 from emlb_runtime.schema import Task
 
 from .checkpoints import whole_checkpoints
-from .config import RunConfig, TrainingConfig, load_config
+from .config import RunConfig, load_config, recorded_config
 from .development import as_scored, score_development
 from .distillation import distil
 from .progress import above_the_bar
@@ -146,7 +146,7 @@ def _claim(config: RunConfig, *, fresh: bool) -> str | None:
     if (folder / "run.json").exists():
         raise ConfigError(f"{folder} holds a finished run; choose another name or use --fresh")
     kept = folder / "config.json"
-    if kept.exists() and _with_defaults(json.loads(kept.read_text(encoding="utf-8"))) != record:
+    if kept.exists() and not _is_of(config, json.loads(kept.read_text(encoding="utf-8"))):
         raise ConfigError(
             f"{folder} holds a run with other settings; choose another name or use --fresh"
         )
@@ -155,9 +155,12 @@ def _claim(config: RunConfig, *, fresh: bool) -> str | None:
     return next((str(path) for path, _ in whole_checkpoints(folder / "checkpoints")), None)
 
 
-def _with_defaults(kept: dict[str, Any]) -> dict[str, Any]:
-    """A run's settings, with the defaults of those that were not there when it began."""
-    return kept | {"training": asdict(TrainingConfig()) | kept["training"]}
+def _is_of(config: RunConfig, kept: dict[str, Any]) -> bool:
+    """Whether a run's record is of these settings; what it lacks had its default then."""
+    try:
+        return recorded_config(kept) == config
+    except ConfigError:  # of another version of EMLB
+        return False
 
 
 def prepare(

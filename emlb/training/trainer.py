@@ -161,7 +161,7 @@ class JointTrainer(Trainer):
     def _count(self, losses: Losses) -> None:
         """Add to the sums of which ``log`` gives the means."""
         self._sums["batches"] += 1
-        for name in self._balance.weights():
+        for name in self._balance.names:
             self._sums[name] += getattr(losses, name).detach()
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:

@@ -20,6 +20,9 @@ class LossBalance(nn.Module):
 
     Args:
         config: the weights, and whether they are learned.
+
+    Attributes:
+        names: of the parts that have a weight.
     """
 
     log_variance: nn.Parameter | None
@@ -27,23 +30,23 @@ class LossBalance(nn.Module):
     def __init__(self, config: TrainingConfig) -> None:
         super().__init__()
         self._weights = config.weights
-        self._active = [name for name, weight in self._weights.items() if weight]
+        self.names = [name for name, weight in self._weights.items() if weight]
         learned = config.loss_weights == "learned"
-        self.log_variance = nn.Parameter(torch.zeros(len(self._active))) if learned else None
+        self.log_variance = nn.Parameter(torch.zeros(len(self.names))) if learned else None
 
     def forward(self, losses: Losses) -> Tensor:
         """The total of a batch, a scalar."""
         # A part without weight may still tie parameters to the graph, at no loss.
         parts = {name: weight * getattr(losses, name) for name, weight in self._weights.items()}
         if self.log_variance is not None:
-            for name, variance in zip(self._active, self.log_variance, strict=True):
+            for name, variance in zip(self.names, self.log_variance, strict=True):
                 seen = (parts[name].detach() > 0).to(variance.dtype)
                 parts[name] = torch.exp(-variance) * parts[name] + seen * variance / 2
         return torch.stack(list(parts.values())).sum()
 
     def weights(self) -> dict[str, float]:
         """The weight of each part that has one, as it is now."""
-        weights = {name: self._weights[name] for name in self._active}
+        weights = {name: self._weights[name] for name in self.names}
         if self.log_variance is None:
             return weights
         factors = torch.exp(-self.log_variance.detach()).tolist()

@@ -138,8 +138,8 @@ def export(
             )
         if tuned:
             config, loss = _tune(scratch, config, run, data, say)
-            _check_loss(loss, checks, max_loss=max_loss, force=force)
             checks = replace(checks, loss=loss)
+        _check_loss(checks, max_loss=max_loss, force=force)
         tables, calibration = _tables(scratch, config, eval_data, say)
         if "fp32" not in held:
             config = _without_fp32(scratch, config)
@@ -200,20 +200,20 @@ def _tune(
     return config, loss
 
 
-def _check_loss(loss: Loss | None, checks: Checks, *, max_loss: float, force: bool) -> None:
+def _check_loss(checks: Checks, *, max_loss: float, force: bool) -> None:
     """Refuse an int8 encoder that costs too much.
 
     Raises:
         ArtefactError: with the figure.
     """
-    if force or checks.quantized is None:
+    agreement, loss = checks.quantized, checks.loss
+    if force or agreement is None:
         return
     if loss is not None and loss.exceeds(max_loss):
         raise ArtefactError(
             f"{loss}, more than --max-loss {max_loss:g} allows: export without --quantize, or "
             "take it all the same with --force"
         )
-    agreement = checks.quantized
     if loss is None and agreement.entities and agreement.entity_f1 < MIN_AGREEMENT:
         raise ArtefactError(
             f"int8 and fp32 agree on {100 * agreement.entity_f1:.1f} % of the entities of the "

@@ -39,7 +39,7 @@ class Tuned:
 
     Attributes:
         tasks: with its thresholds and calibration.
-        scores: per corpus.
+        scores: per corpus, over the types that it annotates in full.
     """
 
     tasks: tuple[Task, ...]
@@ -120,7 +120,7 @@ def find_development(
         if config.training.learned != "both":
             raise DataError(f"the model learned {config.training.learned} only")
         return read_development(config, tasks)
-    except DataError as error:
+    except (ConfigError, DataError) as error:  # such as a setting of another version of EMLB
         if data is not None:
             raise ConfigError(f"--data {data}: {error}") from None
         say(
@@ -163,5 +163,6 @@ def tune_pipeline(
         tuned_tasks.append(tuned)
         for i in mine:
             reported = [apply_thresholds(apply_calibration(d, tuned), tuned) for d in found[i]]
-            scores[corpora[i].name] = score_corpus(corpora[i], reported)
+            corpus = replace(corpora[i], types=corpora[i].complete)
+            scores[corpus.name] = score_corpus(corpus, reported)
     return Tuned(tuple(tuned_tasks), scores)

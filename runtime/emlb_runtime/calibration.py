@@ -9,7 +9,8 @@ ten are right. With o = log(p / (1 - p)) and the logistic function σ,
 * a triple of relation type r scores σ(u·o_head + v·o_relation + w·o_tail + c_r), for it can
   be right only if both its mentions are.
 
-No slope is negative, so that a surer network never scores lower.
+No slope is negative, so that a surer network never scores lower. Relations below ``FLOOR`` are
+not what a calibration is fitted to: their triples score 0, however sure the mentions are.
 """
 
 from __future__ import annotations
@@ -25,6 +26,9 @@ from .errors import ConfigError
 
 NEAREST = 1e-4
 """Probabilities count as no nearer to 0 or 1 than this."""
+
+FLOOR = 0.005
+"""Relations below this probability are candidates for nothing."""
 
 MAX_PARAMETER = 100.0
 MIN_ENTITY_SLOPE = 0.01
@@ -66,8 +70,9 @@ class Calibration:
 
     def entity_probability(self, type: str, score: float) -> float:
         """The network's probability behind a score: the inverse of ``entity_score``."""
-        odds = (np.log(score) - np.log1p(-score) - self.entity_offsets[type]) / self.entity_slope
-        return float(sigmoid(odds))
+        with np.errstate(divide="ignore"):  # a score that rounds to 1 has infinite log-odds
+            odds = np.log(score) - np.log1p(-score) - self.entity_offsets[type]
+        return float(sigmoid(odds / self.entity_slope))
 
     def triple_scores(
         self,
@@ -85,12 +90,13 @@ class Calibration:
             tails: (P,) of the tail mentions.
 
         Returns:
-            (P, R).
+            (P, R); zero where the relation is below ``FLOOR``.
         """
         head, relation, tail = self.triple_slopes
         mentions = head * log_odds(heads) + tail * log_odds(tails)
         offsets = np.array([self.triple_offsets[type] for type in types], dtype=np.float64)
-        return sigmoid(mentions[:, None] + relation * log_odds(relations) + offsets)
+        scores = sigmoid(mentions[:, None] + relation * log_odds(relations) + offsets)
+        return np.where(relations >= FLOOR, scores, 0.0)
 
     def to_json(self) -> dict[str, Any]:
         """The parameters as JSON-ready values."""

@@ -131,6 +131,11 @@ def test_malformed_json(values: dict[str, Any]) -> None:
         Calibration.from_json(values)
 
 
+def test_a_task_with_a_malformed_one() -> None:
+    with pytest.raises(ConfigError, match="calibration"):
+        Task.from_json(TASK.to_json() | {"calibration": 7})
+
+
 def test_of_other_types() -> None:
     with pytest.raises(ConfigError, match="of other types"):
         replace(TASK, entity_types=("A", "B", "C"))

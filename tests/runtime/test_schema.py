@@ -89,7 +89,7 @@ def test_json_round_trip(task: Task) -> None:
     np.testing.assert_array_equal(again.cutoffs, task.cutoffs)
 
 
-@pytest.mark.parametrize("key", CLINICAL.to_json())
+@pytest.mark.parametrize("key", [key for key in CLINICAL.to_json() if key != "calibration"])
 @pytest.mark.parametrize("value", [None, 7, "missing"])
 def test_malformed_json(key: str, value: object) -> None:
     values = CLINICAL.to_json()
