@@ -8,9 +8,9 @@ and (where `openvino` is installed) bf16 and int8 through OpenVINO. Of each, in 
 
 * *speed*: real windows of the notes, one per run and one thread per core, all in turn in every
   round; the median of the rounds' ratios to fp32;
-* *F1 loss*: strict micro F1 of entities and of relations on annotated data, through the
-  deployed decoder, below that of fp32; each with the thresholds and calibration that are best
-  for it there, as `emlb export` chooses them;
+* *F1 loss*: strict micro F1 of entities and of relations on annotated data, of types that are
+  annotated in full, through the deployed decoder, below that of fp32; each with the thresholds
+  and calibration that are best for it there, as `emlb export` chooses them;
 * *neighbours*: how far hidden states of a window move when it runs padded among eight;
 * *error*: of hidden states against fp32, root of the sum of squares, relative.
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from emlb_runtime.errors import ConfigError
+from emlb_runtime.errors import ArtefactError, ConfigError
 from emlb_runtime.formats import disk
 from emlb_runtime.formats.writers import ERRORS_FILE, error_line, write_brat_pair
 from emlb_runtime.records import Document, ErrorRecord
@@ -73,6 +73,7 @@ class ShardSink:
         number, self._held = divmod(mark.notes, self._notes)
         named = bool(mark.notes) and not self._held  # the mark before a shard gets its name
         self._number = number if named and not mark.complete else number + 1
+        self._check_earlier()
         self._shard = self._open_shard(self._number)
         if not named:
             self._shard.resume(mark)
@@ -123,10 +124,18 @@ class ShardSink:
         if self.full:
             self._shard.end()
 
+    def _check_earlier(self) -> None:
+        """Refuse to go on behind a shard that is not there."""
+        for path in map(self._path, range(1, self._number)):
+            if not path.is_file():
+                raise ArtefactError(f"{path} is gone: use --restart")
+
+    def _path(self, number: int) -> Path:
+        return self._folder / f"part-{number:05}.jsonl{self._compression.suffix}"
+
     def _open_shard(self, number: int) -> FileSink:
-        name = f"part-{number:05}.jsonl{self._compression.suffix}"
         return FileSink(
-            self._folder / name,
+            self._path(number),
             format=self._format,
             compression=self._compression,
             redact_text=self._redact_text,

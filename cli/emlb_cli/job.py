@@ -202,8 +202,9 @@ def _end_told(job: Job, course: Course) -> Iterator[None]:
             raise
         if course.output is None:
             raise
-        where = error.filename or ("standard output" if job.target.out == STDOUT else "the output")
-        if job.target.out == STDOUT:
+        to_stdout = job.target.out == STDOUT
+        where = error.filename or ("standard output" if to_stdout else job.target.out)
+        if to_stdout:
             drop_stdout()
         reached = _so_far(job, _came_to(job, course))
         sentence = f"{where}: {error.strerror or type(error).__name__}, after {reached}"

@@ -14,7 +14,7 @@ import io
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -174,20 +174,13 @@ class _ResumableOutput:
 
 
 def _open_resumable(target: Target, fingerprint: Fingerprint, *, restart: bool) -> _ResumableOutput:
-    was_there = target.state.exists()
     if target.is_folder:
         disk.make_folder(target.path)
-        if not was_there:
-            check_empty(target.path, format=target.format)
     state = RunState.open(target.state)
     sink = _make_sink(target)
     try:
         _begin_or_resume(target, sink, state, fingerprint, restart=restart)
     except BaseException:
-        if not (was_there or state.resumed):  # then all there is, is ours and holds nothing
-            with suppress(OSError):
-                sink.discard()
-                state.remove()
         sink.close()
         state.close()
         raise
@@ -199,16 +192,16 @@ def _begin_or_resume(
 ) -> None:
     try:
         earlier = state.read()
+        is_ours = earlier is not None
     except ArtefactError:
         if not restart:
             raise
+        is_ours = True
+    if restart and is_ours:
+        sink.discard()
         earlier = None
-    if restart or earlier is None:
-        if target.is_folder and not restart:
-            check_empty(target.path, format=target.format)
-        # The state first: should this be cut off too, what is left is known to be ours.
-        state.begin(fingerprint)
-        sink.begin()
+    if earlier is None:
+        _begin(target, sink, state, fingerprint)
         return
     if differences := fingerprint.differences(earlier):
         raise ArtefactError(
@@ -219,6 +212,19 @@ def _begin_or_resume(
         sink.resume(state.mark)
     else:
         sink.begin()
+
+
+def _begin(target: Target, sink: Sink, state: RunState, fingerprint: Fingerprint) -> None:
+    """Begin, or leave nothing behind; but what lies there without a state is not ours."""
+    with ExitStack() as undo:
+        undo.callback(state.remove)
+        if target.is_folder:
+            check_empty(target.path, format=target.format)
+        # The state first: should this be cut off too, what is left is known to be ours.
+        state.begin(fingerprint)
+        undo.callback(sink.discard)
+        sink.begin()
+        undo.pop_all()
 
 
 def _make_sink(target: Target) -> Sink:

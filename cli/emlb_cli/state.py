@@ -76,13 +76,11 @@ class RunState:
     Attributes:
         path: the file.
         mark: the last mark; one of no notes for a run that has just begun.
-        resumed: whether the file was left by a run that did not finish.
     """
 
     def __init__(self, path: Path, descriptor: int) -> None:
         self.path = path
         self.mark = Mark()
-        self.resumed = False
         self._descriptor = descriptor
 
     @classmethod
@@ -135,7 +133,6 @@ class RunState:
             self.mark = mark
             size += len(line)
         disk.truncate(self._descriptor, size, self.path)
-        self.resumed = True
         return fingerprint
 
     def begin(self, fingerprint: Fingerprint) -> None:
@@ -144,7 +141,7 @@ class RunState:
         Raises:
             OSError: if it cannot be written.
         """
-        self.mark, self.resumed = Mark(), False
+        self.mark = Mark()
         disk.truncate(self._descriptor, 0, self.path)
         self._append({"format": FORMAT, "fingerprint": fingerprint.to_json()})
         disk.sync_folder(self.path.parent)

@@ -7,7 +7,6 @@ from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 
-from emlb_runtime.calibration import FLOOR
 from emlb_runtime.pipeline import Pipeline
 from emlb_runtime.records import Document, Entity, Relation
 from emlb_runtime.schema import Task
@@ -121,23 +120,28 @@ def choose_thresholds(
 ) -> dict[str, float]:
     """The threshold per relation type that gives the best strict F1 over the corpora.
 
+    A type counts where it is annotated in full, if any corpus does that: elsewhere what is
+    right and not annotated would push its threshold up.
+
     Args:
         corpora: of one task; those with ``tune`` count.
-        predicted: per corpus, documents with every relation above ``FLOOR``.
+        predicted: per corpus, documents with every relation that can be a candidate.
     """
     candidates: list[tuple[str, float, bool]] = []
     gold: Counter[str] = Counter()
+    complete = {type for corpus in corpora if corpus.tune for type in corpus.complete}
     for corpus, documents in zip(corpora, predicted, strict=True):
         if not corpus.tune:
             continue
+        counted = {t for t in corpus.types if t in corpus.complete or t not in complete}
         for annotated, found in zip(corpus.documents, documents, strict=True):
             entities = {entity.id: entity for entity in annotated.entities}
             right = {relation_key(r, entities) for r in annotated.relations}
-            gold.update(str(key[0]) for key in right if key[0] in corpus.types)
+            gold.update(str(key[0]) for key in right if key[0] in counted)
             mentions = {entity.id: entity for entity in found.entities}
             candidates += [
                 (relation.type, relation.score, relation_key(relation, mentions) in right)
                 for relation in found.relations
-                if relation.type in corpus.types
+                if relation.type in counted
             ]
     return best_thresholds(candidates, gold)

@@ -232,6 +232,8 @@ def main() -> None:
         answer = {"error": str(error), "kind": type(error).__name__}
     except Exception as error:  # its own text may quote a note: only its kind is told
         answer = {"error": f"measuring failed: {type(error).__name__}", "kind": "EmlbError"}
+    except KeyboardInterrupt:  # Ctrl-C reaches both processes; the other one tells of it
+        sys.exit(130)
     sys.stdout.write(json.dumps(answer) + "\n")
 
 

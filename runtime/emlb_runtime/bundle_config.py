@@ -81,6 +81,18 @@ class BundleConfig:
         """The tasks with the thresholds and calibration of a precision."""
         return self.tuned.get(precision, self.tasks)
 
+    def check_precision(self, precision: str) -> None:
+        """Refuse a precision that the bundle has no encoder of.
+
+        Raises:
+            ConfigError: naming those that it has.
+        """
+        if precision not in self.encoders:
+            raise ConfigError(
+                f"precision {precision} was asked for, but the bundle has "
+                f"{', '.join(self.encoders)}"
+            )
+
     @property
     def labels(self) -> dict[str, int]:
         """Per task, the number of its labels."""

@@ -237,13 +237,8 @@ def load_pipeline(
     """
     config = bundle.config
     precision = precision or config.default_precision
-    if precision not in config.encoders:
-        raise ConfigError(
-            f"precision {precision} was asked for, but the bundle has {', '.join(config.encoders)}"
-        )
-
+    config.check_precision(precision)
     heads_on = relations_provider or provider
-
     contents = bundle.contents(precision)
 
     def session(name: str, data: bytes, on: str) -> Any:

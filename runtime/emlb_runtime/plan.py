@@ -69,7 +69,10 @@ def make_plan(
 
     Raises:
         BackendError: if the provider asked for is not to be had, saying what is missing.
+        ConfigError: if the bundle has no encoder of the precision asked for.
     """
+    if precision is not None:
+        config.check_precision(precision)
     notes: list[str] = []
     if provider == "auto":
         chosen, why = _choose(config, precision)

@@ -54,6 +54,12 @@ def test_a_plan_that_fails_is_no_error_of_the_command() -> None:
     assert "CPUExecutionProvider" in shown["plan"]["error"]
 
 
+def test_a_precision_that_the_bundle_lacks_is_no_plan() -> None:
+    result = emlb("info", "--precision", "fp32")
+    assert "  error: precision fp32 was asked for, but the bundle has int8" in result.stdout
+    assert "  precision: fp32" not in result.stdout
+
+
 def test_without_onnxruntime(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail() -> None:
         raise BackendError("ONNX Runtime is not installed")

@@ -347,6 +347,38 @@ def test_shards_hold_so_many_notes(notes: Path) -> None:
         assert b"".join(parts) == Path("whole.jsonl").read_bytes()
 
 
+@pytest.mark.parametrize("options", [["--format", "brat"], ["--shard-notes", "2"]])
+@pytest.mark.parametrize("restart", [[], ["--restart"]])
+def test_a_run_that_ends_as_another_begins_keeps_its_output(
+    notes: Path, monkeypatch: pytest.MonkeyPatch, options: list[str], restart: list[str]
+) -> None:
+    command = ("notes", "--out", "o", *options)
+    real = RunState.open
+
+    def after_another(path: Path) -> RunState:
+        monkeypatch.setattr(RunState, "open", real)
+        assert emlb_run(*command).exit_code == 1
+        return real(path)
+
+    monkeypatch.setattr(RunState, "open", after_another)
+    assert "choose an empty folder" in emlb_run(*command, *restart).stderr
+    kept = sorted(Path("o").iterdir())
+    assert len(kept) == (11 if "brat" in options else 3)
+    assert not Path("o", "emlb-run.state").exists()
+
+
+@pytest.mark.parametrize("at", ["notes/4.txt", "notes/5.txt"])
+def test_a_complete_shard_that_is_gone_is_missed(notes: Path, model: Model, at: str) -> None:
+    command = ("notes", "--out", "o", "--shard-notes", "2")
+    break_off(model, *command, at=at)
+    Path("o", "part-00001.jsonl").unlink()
+    result = emlb_run(*command)
+    assert result.exit_code == 2
+    assert "part-00001.jsonl is gone: use --restart" in result.stderr
+    assert emlb_run(*command, "--restart").exit_code == 1
+    assert len(list(Path("o").iterdir())) == 3
+
+
 def test_nothing_found_is_a_valid_gzip_file(notes: Path) -> None:
     emlb_run("notes/3.txt", "--out", "o.jsonl.gz")
     assert Path("o.jsonl.gz").read_bytes()[4:8] == bytes(4)  # no time in it
@@ -413,6 +445,13 @@ def test_a_failed_sync_is_not_recorded(
     model.read = []
     assert emlb_run("notes", "--out", "o.jsonl").exit_code == 1
     assert model.read[0] == "notes/2.txt"
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full")
+def test_a_device_that_is_full_is_named(notes: Path) -> None:
+    result = emlb_run("notes", "--format", "documents", "--out", "/dev/full")
+    assert result.exit_code == 2
+    assert result.stderr == "emlb-run: /dev/full: No space left on device, after 0 of 6 notes\n"
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full")
@@ -495,7 +534,7 @@ def test_a_fingerprint_survives_its_file(tmp_path: Path) -> None:
     state.close()
     again = RunState.open(path)
     earlier = again.read()
-    assert earlier is not None and again.mark == marks[1] and again.resumed
+    assert earlier is not None and again.mark == marks[1]
     assert made.differences(earlier) == []
     assert Fingerprint({"x": "2", "y": "3"}, inputs).differences(earlier) == [
         "x (1 then, 2 now)",

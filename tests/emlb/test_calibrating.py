@@ -10,10 +10,14 @@ import pytest
 
 from emlb.evaluation.calibrating import MINIMUM, apply_calibration, fit_calibration, tune, untuned
 from emlb.evaluation.calibration import measure_calibration
-from emlb.evaluation.deployed import FLOOR, ScoredCorpus
-from emlb_runtime.calibration import Calibration, log_odds
+from emlb.evaluation.deployed import ScoredCorpus, apply_thresholds, choose_thresholds, score_corpus
+from emlb.model.pretrained import TrainedModel, make_pipeline
+from emlb.training.development import score_development
+from emlb_runtime.calibration import FLOOR, Calibration, log_odds
+from emlb_runtime.decode import Candidates, Mention, choose
 from emlb_runtime.records import Document, Entity, Note, Relation
 from emlb_runtime.schema import Task
+from tests.tiny import RELATIONS, TYPES, TinyRun
 
 TASK = Task("t", ("A", "B"), ("R",), (("R", "A", "B"),))
 TRUTH = Calibration(0.7, {"A": -0.5, "B": 0.3}, (0.5, 0.8, 0.4), {"R": -1.0})
@@ -102,6 +106,34 @@ def test_too_few_to_learn_from() -> None:
     assert (fitted.triple_slopes, fitted.triple_offsets) == ((0.0, 1.0, 0.0), {"R": 0.0})
 
 
+def level(documents: Sequence[Document], gold: Sequence[Document]) -> list[Document]:
+    """With scores that tell right from wrong and hardly differ: of a model that begins to learn."""
+
+    def score(right: bool) -> float:
+        return 0.019 if right else 0.018
+
+    flat = []
+    for document, annotated in zip(documents, gold, strict=True):
+        right = {entity.id for entity in annotated.entities}
+        entities = tuple(replace(e, score=score(e.id in right)) for e in document.entities)
+        (relation,) = document.relations
+        relation = replace(relation, score=score(bool(annotated.relations)))
+        flat.append(replace(document, entities=entities, relations=(relation,)))
+    return flat
+
+
+def test_probabilities_that_hardly_differ_stay_as_they_are() -> None:
+    gold, found = draw(2000)
+    flat = level(found, gold)
+    assert fit_calibration(TASK, [corpus(gold)], [flat]) is None
+    triples = [
+        replace(own, entities=other.entities) for own, other in zip(flat, found, strict=True)
+    ]
+    fitted = fit_calibration(TASK, [corpus(gold)], [triples])
+    assert fitted is not None and fitted.entity_slope > 0.3
+    assert (fitted.triple_slopes, fitted.triple_offsets) == ((0.0, 1.0, 0.0), {"R": 0.0})
+
+
 def test_thresholds_are_those_of_scores() -> None:
     gold, found = draw(800)
     task = tune(TASK, [corpus(gold)], [found])
@@ -119,9 +151,49 @@ def test_thresholds_are_those_of_scores() -> None:
 
 
 def test_untuned_holds_nothing_back() -> None:
-    tuned = replace(TASK, thresholds={"R": 0.9}, calibration=TRUTH)
-    task = untuned(tuned)
-    assert (task.calibration, task.thresholds) == (None, {"R": FLOOR})
+    tuned = replace(TASK, thresholds={"R": 0.9}, calibration=TRUTH, selection="greedy")
+    assert untuned(tuned) == replace(TASK, thresholds={"R": FLOOR})
+
+
+@pytest.mark.parametrize("selection", ["threshold", "greedy"])
+def test_what_is_scored_is_what_the_runtime_reports(selection: str) -> None:
+    """Calibration may turn round which relation of a pair is the likeliest."""
+    relations = ("Q", "R", "S")
+    calibration = Calibration(
+        0.7, {"A": -0.5, "B": 0.3}, (0.5, 0.1, 0.4), {"Q": 0.5, "R": -1.0, "S": 0.4}
+    )
+    task = Task("t", ("A", "B"), relations, tuple((r, "A", "B") for r in relations))
+    deployed = replace(
+        task,
+        calibration=calibration,
+        thresholds={"Q": 0.8, "R": 0.55, "S": 0.6},
+        selection=selection,
+    )
+    rng = np.random.default_rng(5)
+    reported = 0
+    for _ in range(200):
+        mentions = [Mention(0, 1, 0, rng.beta(3, 1)), Mention(1, 2, 1, rng.beta(3, 1))]
+        candidates = Candidates(mentions, np.array([[0, 1]]))
+        logits = rng.normal(-2, 3, (1, 3))
+        note = Note("n", "head tail")
+        entities = (
+            Entity("T1", "A", 0, 4, "head", score=mentions[0].score),
+            Entity("T2", "B", 5, 9, "tail", score=mentions[1].score),
+        )
+        found = Document(
+            note,
+            entities,
+            tuple(
+                Relation(relations[type], "T1", "T2", score=score)
+                for _, type, score in choose(untuned(deployed), candidates, logits)
+            ),
+        )
+        scored = apply_thresholds(apply_calibration(found, deployed), deployed).relations
+        expected = choose(deployed, candidates, logits)
+        assert [r.type for r in scored] == [relations[type] for _, type, _ in expected]
+        assert [r.score for r in scored] == pytest.approx([score for _, _, score in expected])
+        reported += len(expected)
+    assert 50 < reported
 
 
 def test_applied_as_the_runtime_would() -> None:
@@ -134,3 +206,42 @@ def test_applied_as_the_runtime_would() -> None:
     odds = 0.5 * head + 0.8 * log_odds(document.relations[0].score) + 0.4 * tail - 1.0
     assert log_odds(applied.relations[0].score) == pytest.approx(float(odds))
     assert apply_calibration(document, TASK) is document
+
+
+@pytest.mark.parametrize("selection", ["threshold", "greedy"])
+def test_development_scores_are_deployed_scores(
+    tiny_run: TinyRun, selection: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("emlb.evaluation.calibrating.MINIMUM", 1)
+    trained = TrainedModel.load(tiny_run.model)
+    (task,) = trained.model.config.task_list
+    # Some annotations are taken away, or the tiny model would be right in all it says.
+    documents = tuple(
+        replace(document, relations=document.relations[1:])
+        if number % 2
+        else replace(document, relations=(), entities=document.entities[:1])
+        for number, document in enumerate(tiny_run.documents)
+    )
+    notes = ScoredCorpus("notes", task.name, documents, {*TYPES, *RELATIONS})
+    tasks = [replace(task, selection=selection)]
+    development = score_development(trained.model, trained.tokenizer, tasks, [notes])
+    (tuned,) = development.tasks
+    assert tuned.calibration is not None and tuned.calibration.triple_slopes != (0.0, 1.0, 0.0)
+    assert tuned.selection == selection
+    pipeline = make_pipeline(trained.model, trained.tokenizer, tasks=[tuned], batch=16)
+    found = pipeline.run([document.note for document in documents])
+    scores = score_corpus(notes, found)
+    assert development.metrics["notes_entities"] == scores.entities.strict.micro.f1 < 1.0
+    assert development.metrics["notes_relations"] == scores.relations.strict.micro.f1 > 0.0
+
+
+def test_thresholds_look_where_a_type_is_annotated_in_full() -> None:
+    gold, found = draw(400)
+    empty = [replace(document, entities=(), relations=()) for document in gold]
+    partial = corpus(empty, name="partial", full={"A", "B"})
+    whole = corpus(gold)
+    own = choose_thresholds([whole], [found])
+    assert choose_thresholds([whole, partial], [found, found]) == own
+    alone = choose_thresholds([corpus(gold, full={"A", "B"})], [found])
+    assert alone == own  # in part is better than not at all
+    assert choose_thresholds([whole, corpus(empty)], [found, found]) != own

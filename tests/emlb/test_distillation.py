@@ -134,6 +134,10 @@ def test_relations_that_teachers_are_not_trusted_with(tiny_run: TinyRun, raw: Pa
         assert set(after.doubtful) == left
     assert any(example.doubtful for example in doubted)
     assert any(example.relations for example in doubted)
+    with pytest.raises(
+        ConfigError, match="doubted has 'ADE-drug'; the relation types are ADE-Drug"
+    ):
+        label(tiny_run, raw, doubted=("ADE-drug",))
 
 
 def test_short_notes_come_several_to_a_window(

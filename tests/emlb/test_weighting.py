@@ -163,7 +163,7 @@ def test_a_run_begun_before_a_setting_was_there_goes_on(
     revive()
     kept = tmp_path / "tiny" / "config.json"
     settings = read(kept)
-    del settings["training"]["loss_weights"]
+    del settings["training"]["loss_weights"], settings["distillation"]["doubted"]
     kept.write_text(json.dumps(settings), encoding="utf-8")
     with pytest.raises(ConfigError, match="other settings"):
         train(tiny_run.config, overrides=[*overrides, "training.loss_weights=learned"])

@@ -126,6 +126,35 @@ def test_without_data_gross_disagreement_is_refused(
     export(copy, out=tmp_path / "b")  # there is nothing to compare without --quantize
 
 
+def test_without_tuning_gross_disagreement_is_refused(
+    tiny_run: TinyRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("emlb_export.run.MIN_AGREEMENT", 1.01)
+    with pytest.raises(ArtefactError, match="int8 and fp32 agree on"):
+        export(tiny_run.folder, out=tmp_path / "b", quantize=True, tuned=False)
+
+
+def test_a_record_that_cannot_be_read_leaves_the_thresholds(tiny_run: TinyRun) -> None:
+    record = run_record(tiny_run)
+    assert isinstance(record["config"], dict)
+    record["config"]["training"]["momentum"] = 0.9
+    said: list[str] = []
+    assert find_development(record, (), None, said.append) == []
+    assert "momentum" in said[0] and "thresholds are those of the training" in said[0]
+
+
+def test_what_is_annotated_in_part_is_not_counted(tiny_run: TinyRun, tiny_bundle: Path) -> None:
+    bundle = Bundle.load(tiny_bundle)
+    (corpus,) = find_development(run_record(tiny_run), bundle.config.tasks, None, print)
+    bare = tuple(
+        replace(d, entities=tuple(e for e in d.entities if e.type != "Drug"), relations=())
+        for d in corpus.documents
+    )
+    partly = replace(corpus, documents=bare, full={"Disorder"})
+    entities = tune_precision(bundle, "fp32", [partly]).pooled.entities.strict.micro
+    assert (entities.gold, entities.f1) == (sum(len(d.entities) for d in bare), 1.0)
+
+
 def test_a_bundle_tuned_for_other_tasks_is_refused(tiny_bundle: Path, tmp_path: Path) -> None:
     copy = Path(shutil.copytree(tiny_bundle, tmp_path / "copy"))
     values = json.loads((copy / "config.json").read_text(encoding="utf-8"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from emlb_runtime import Extractor, Note
+from emlb_runtime import Extractor, Note, bench
 from emlb_runtime.bench import Measured, Setting, extract_files, measure, measure_apart
 from emlb_runtime.bundle import Bundle
 from emlb_runtime.errors import BackendError, BundleError, ConfigError, DataError
@@ -141,6 +142,19 @@ def test_one_pass_over_files(folder: Path) -> None:
     counts = extract_files(Extractor.load(provider="cpu"), find_notes([str(folder)]))
     assert (counts.notes, counts.failed) == (2, 1)
     assert counts.entities > 0 and counts.relations > 0
+
+
+def test_an_interrupt_is_told_by_the_other_process(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(setting: Setting) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(bench, "measure", interrupted)
+    monkeypatch.setattr("sys.stdin", io.StringIO(json.dumps(asdict(Setting(("notes",))))))
+    with pytest.raises(SystemExit) as stop:
+        bench.main()
+    assert (stop.value.code, capsys.readouterr()) == (130, ("", ""))
 
 
 def test_in_a_process_of_its_own(folder: Path) -> None:

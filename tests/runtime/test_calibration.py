@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emlb_runtime.calibration import NEAREST, Calibration, log_odds, sigmoid
+from emlb_runtime.calibration import FLOOR, NEAREST, Calibration, log_odds, sigmoid
 from emlb_runtime.decode import Candidates, Mention, choose, score_pairs
 from emlb_runtime.errors import ConfigError
 from emlb_runtime.schema import Task
@@ -70,13 +70,25 @@ def test_surer_is_never_scored_lower(low: float, high: float, other: float, thir
         (below,), (above,) = (
             CALIBRATION.triple_scores(("R",), [h], np.array([[r]]), [t])[0] for h, r, t in values
         )
-        assert 0 < below <= above < 1
+        assert 0 <= below <= above < 1
+
+
+def test_no_mentions_are_sure_enough_for_a_relation_below_the_floor() -> None:
+    relations = np.array([[FLOOR], [np.nextafter(FLOOR, 0)]])
+    above, below = CALIBRATION.triple_scores(("S",), [1.0, 1.0], relations, [1.0, 1.0])[:, 0]
+    assert (above > 0.3, below) == (True, 0.0)
 
 
 @given(INSIDE, st.sampled_from("AB"))
 def test_the_probability_behind_a_score(probability: float, type: str) -> None:
     score = CALIBRATION.entity_score(type, probability)
     assert CALIBRATION.entity_probability(type, score) == pytest.approx(probability, rel=1e-9)
+
+
+def test_the_probability_behind_a_score_that_rounds_to_one() -> None:
+    steep = replace(CALIBRATION, entity_slope=20.0)
+    assert steep.entity_score("A", 1.0) == 1.0
+    assert steep.entity_probability("A", 1.0) == 1.0
 
 
 @given(PROBABILITIES)

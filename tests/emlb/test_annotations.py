@@ -1,0 +1,39 @@
+"""The stand-off annotations that come with EMLB tell no more of a note than its mentions."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from emlb.packaged import find_packaged
+
+FILES = sorted(find_packaged("package:emlb/recipes/annotations", Path()).glob("*.jsonl"))
+LONGEST = 30
+
+
+def read(file: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+
+
+def test_training_and_development_are_apart() -> None:
+    names = [line["note"] for file in FILES for line in read(file)]
+    assert len(FILES) == 4 and len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_mentions_and_relations_alone(file: Path) -> None:
+    relations = 0
+    for line in read(file):
+        assert set(line) == {"note", "entities", "relations"}
+        types = {entity["id"]: entity["type"] for entity in line["entities"]}
+        for entity in line["entities"]:
+            assert set(entity) == {"id", "type", "start", "end", "text"}
+            assert len(entity["text"]) == entity["end"] - entity["start"] <= LONGEST
+        for relation in line["relations"]:
+            assert set(relation) == {"type", "head", "tail"}
+            assert (types[relation["head"]], types[relation["tail"]]) == ("Disorder", "Drug")
+        relations += len(line["relations"])
+    assert relations
