@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +10,7 @@ import typer
 
 from emlb_cli.common import one_sentence_errors
 from emlb_cli.run import Precision
+from emlb_runtime.errors import ConfigError
 
 PROGRAM = "emlb export"
 
@@ -70,6 +72,13 @@ def command(
             help="Choose them for each precision, or keep those of the training.",
         ),
     ] = True,
+    threshold: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="RELATION=SCORE",
+            help="Report a relation from this score, in place of the best for F1. Repeatable.",
+        ),
+    ] = None,
     max_loss: Annotated[
         float,
         typer.Option(
@@ -100,8 +109,25 @@ def command(
             eval_data=eval_data,
             data=data,
             tuned=tuned,
+            thresholds=_parse(threshold or ()),
             max_loss=max_loss,
             force=force,
             say=typer.echo,
         )
         typer.echo(bundle)
+
+
+def _parse(given: Sequence[str]) -> dict[str, float]:
+    """Thresholds by relation type.
+
+    Raises:
+        ConfigError: if one is not RELATION=SCORE.
+    """
+    thresholds: dict[str, float] = {}
+    for text in given:
+        name, _, value = text.partition("=")
+        try:
+            thresholds[name] = float(value)
+        except ValueError:
+            raise ConfigError(f"--threshold {text}: write it as RELATION=SCORE") from None
+    return thresholds

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import onnxruntime
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from emlb.model.pretrained import TrainedModel
 from emlb_runtime import __version__
@@ -47,7 +47,7 @@ def write_networks(
             f"{task.name}.end": scores.end,
             f"{task.name}.transitions": scores.transitions,
         }
-    save_file(crf, scratch / "crf.safetensors")
+    (scratch / "crf.safetensors").write_bytes(save(crf))  # save_file makes it private
     trained.tokenizer.tokenizer.save(str(scratch / "tokenizer.json"), pretty=False)
     settings = run.get("config", {})
     config = BundleConfig(

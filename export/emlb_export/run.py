@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from .files import FP32_NAME, INT8_NAME, optimise, seal, write_config, write_net
 from .half import add_half
 from .notes import NOTES
 from .quantize import quantize as write_int8
-from .tuning import Loss, find_development, tune_precision
+from .tuning import Loss, find_development, fix_thresholds, tune_precision
 from .verify import check_decoded, check_tensors, compare_decoded, compare_tensors
 
 CARD_NAME = "README.md"
@@ -56,6 +56,7 @@ def export(
     eval_data: Path | None = None,
     data: Path | None = None,
     tuned: bool = True,
+    thresholds: Mapping[str, float] | None = None,
     max_loss: float = MAX_LOSS,
     force: bool = False,
     overwrite: bool = False,
@@ -80,6 +81,8 @@ def export(
             than then; thresholds and calibration of every precision are chosen on their
             development documents.
         tuned: whether to choose them; else those of the training hold for every precision.
+        thresholds: relation types whose threshold is not to be chosen, with the score from
+            which they are reported.
         max_loss: of F1, in points of a hundred, that int8 may cost on the development
             documents, entities or relations.
         force: write the bundle even if it costs more.
@@ -136,8 +139,9 @@ def export(
                 f"int8 against fp32 on {len(read)} notes: F1 {agreement.entity_f1:.4f} of "
                 f"entities, {agreement.relation_f1:.4f} of relations"
             )
+        config = _with_thresholds(config, thresholds or {})
         if tuned:
-            config, loss = _tune(scratch, config, run, data, say)
+            config, loss = _tune(scratch, config, run, data, thresholds or {}, say)
             checks = replace(checks, loss=loss)
         _check_loss(checks, max_loss=max_loss, force=force)
         tables, calibration = _tables(scratch, config, eval_data, say)
@@ -179,15 +183,35 @@ def _without_fp32(folder: Path, config: BundleConfig) -> BundleConfig:
     return replace(config, encoders=encoders, default_precision=default)
 
 
+def _with_thresholds(config: BundleConfig, thresholds: Mapping[str, float]) -> BundleConfig:
+    """The configuration with some thresholds given.
+
+    Raises:
+        ConfigError: if there is no such relation, or the threshold is not a probability.
+    """
+    known = sorted({name for task in config.tasks for name in task.relation_types})
+    for name, value in thresholds.items():
+        if name not in known or not 0.0 <= value <= 1.0:
+            raise ConfigError(
+                f"--threshold {name}={value:g}: give one of {', '.join(known)} a score from 0 to 1"
+            )
+    return replace(config, tasks=tuple(fix_thresholds(task, thresholds) for task in config.tasks))
+
+
 def _tune(
-    folder: Path, config: BundleConfig, run: dict[str, Any], data: Path | None, say: Say
+    folder: Path,
+    config: BundleConfig,
+    run: dict[str, Any],
+    data: Path | None,
+    thresholds: Mapping[str, float],
+    say: Say,
 ) -> tuple[BundleConfig, Loss | None]:
     """The configuration with what is best for each precision, and what int8 costs then."""
     corpora = find_development(run, config.tasks, data, say)
     if not corpora:
         return config, None
     found = {
-        name: tune_precision(Bundle(folder, config), name, corpora)
+        name: tune_precision(Bundle(folder, config), name, corpora, fixed=thresholds)
         for name in config.encoders
         if name != "fp16"  # has fp32's: it differs by rounding alone
     }

@@ -130,10 +130,29 @@ def find_development(
         return []
 
 
-def tune_precision(bundle: Bundle, precision: str, corpora: Sequence[ScoredCorpus]) -> Tuned:
-    """Extract the development documents, and choose for every task what is best on them."""
+def tune_precision(
+    bundle: Bundle,
+    precision: str,
+    corpora: Sequence[ScoredCorpus],
+    *,
+    fixed: Mapping[str, float] | None = None,
+) -> Tuned:
+    """Extract the development documents, and choose for every task what is best on them.
+
+    Args:
+        bundle: whose networks.
+        precision: of the encoder.
+        corpora: the development documents.
+        fixed: thresholds that are not to be chosen, by relation type.
+    """
     pipeline = open_untuned(bundle, precision)
-    return tune_pipeline(pipeline, bundle.config.tasks, corpora)
+    return tune_pipeline(pipeline, bundle.config.tasks, corpora, fixed=fixed)
+
+
+def fix_thresholds(task: Task, fixed: Mapping[str, float]) -> Task:
+    """The task with some thresholds given; those of other tasks' relations change nothing."""
+    mine = {name: value for name, value in fixed.items() if name in task.relation_types}
+    return replace(task, thresholds={**(task.thresholds or {}), **mine})
 
 
 def open_untuned(bundle: Bundle, precision: str) -> Pipeline:
@@ -144,7 +163,11 @@ def open_untuned(bundle: Bundle, precision: str) -> Pipeline:
 
 
 def tune_pipeline(
-    pipeline: Pipeline, tasks: Sequence[Task], corpora: Sequence[ScoredCorpus]
+    pipeline: Pipeline,
+    tasks: Sequence[Task],
+    corpora: Sequence[ScoredCorpus],
+    *,
+    fixed: Mapping[str, float] | None = None,
 ) -> Tuned:
     """Likewise with a pipeline of ``open_untuned``, whatever backend it has.
 
@@ -152,6 +175,7 @@ def tune_pipeline(
         pipeline: on any backend.
         tasks: to be tuned.
         corpora: the development documents.
+        fixed: as for ``tune_precision``.
     """
     with ThreadPoolExecutor(available_cores()) as pool:
         found = [extract(pipeline, corpus, executor=pool) for corpus in corpora]
@@ -160,6 +184,7 @@ def tune_pipeline(
     for task in tasks:
         mine = [i for i, corpus in enumerate(corpora) if corpus.task == task.name]
         tuned = tune(task, [corpora[i] for i in mine], [found[i] for i in mine])
+        tuned = fix_thresholds(tuned, fixed or {})
         tuned_tasks.append(tuned)
         for i in mine:
             reported = [apply_thresholds(apply_calibration(d, tuned), tuned) for d in found[i]]

@@ -219,7 +219,8 @@ def test_export(stand: Stand) -> None:
     call = stand("emlb_export.run", "export", Path("bundle"))
     arguments = "--out bundle --quantize --name tiny --notes notes --eval-data d --overwrite"
     more = "--precision fp16 --precision fp32 --data c --no-tune --max-loss 1 --force"
-    result = emlb("export", "model", *arguments.split(), *more.split())
+    options = [*arguments.split(), *more.split(), "--threshold", "ADE-Drug=0.2"]
+    result = emlb("export", "model", *options)
     assert (result.exit_code, result.stdout) == (0, "bundle\n")
     assert call == Call(
         (Path("model"),),
@@ -236,6 +237,7 @@ def test_export(stand: Stand) -> None:
             "data": Path("c"),
             "tuned": False,
             "max_loss": 1.0,
+            "thresholds": {"ADE-Drug": 0.2},
             "force": True,
             "say": typer.echo,
         },

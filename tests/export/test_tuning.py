@@ -166,3 +166,24 @@ def test_a_bundle_tuned_for_other_tasks_is_refused(tiny_bundle: Path, tmp_path: 
     (copy / "config.json").write_text(json.dumps(values), encoding="utf-8")
     with pytest.raises(BundleError, match="unknown precisions: int4"):
         Bundle.load(copy)
+
+
+def test_thresholds_that_the_user_gives(tiny_run: TinyRun, tmp_path: Path) -> None:
+    given = {"ADE-Drug": 0.123}
+    for name, tuned in (("tuned", True), ("kept", False)):
+        out = export(
+            tiny_run.folder, out=tmp_path / name, quantize=True, tuned=tuned, thresholds=given
+        )
+        config = Bundle.load(out).config
+        for precision in ("fp32", "int8"):
+            (task,) = config.tasks_of(precision)
+            assert task.thresholds is not None
+            assert task.thresholds["ADE-Drug"] == 0.123 != task.thresholds["Treats"]
+    for wrong in ({"Cures": 0.5}, {"Treats": 1.5}):
+        with pytest.raises(ConfigError, match="--threshold .* give one of ADE-Drug, Treats"):
+            export(tiny_run.folder, out=tmp_path / "wrong", thresholds=wrong)
+
+
+def test_every_file_can_be_read_by_whom_the_umask_lets(tiny_bundle: Path) -> None:
+    modes = {path.stat().st_mode & 0o777 for path in tiny_bundle.iterdir()}
+    assert len(modes) == 1
