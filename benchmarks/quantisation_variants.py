@@ -37,7 +37,7 @@ from emlb_runtime.backend import Backend, Encoded, Floats, Ints
 from emlb_runtime.bundle import Bundle
 from emlb_runtime.machine import available_cores, read_machine
 from emlb_runtime.providers import PROVIDERS
-from emlb_runtime.session import OnnxBackend, open_session
+from emlb_runtime.session import OnnxBackend, name_outputs, open_session
 
 BLOCK = 32
 """Weights that share a scale in MatMulNBits."""
@@ -286,11 +286,7 @@ class OpenVinoBackend:
         request.infer({"input_ids": input_ids, "attention_mask": attention_mask})
         # The next run writes to the same memory.
         values = [request.get_output_tensor(i).data.copy() for i in range(len(self._names))]
-        named = dict(zip(self._names, values, strict=True))
-        hidden = named.pop("hidden")
-        return Encoded(
-            hidden, {name.removeprefix("emissions_"): scores for name, scores in named.items()}
-        )
+        return name_outputs(self._names, values)
 
     def relate(
         self, task: str, hidden: Floats, attention_mask: Ints, spans: Ints, pairs: Ints

@@ -66,10 +66,7 @@ def tune(
     nothing = dict.fromkeys(task.relation_types, 0.0)
     tuned = replace(task, calibration=calibration, thresholds=nothing)
     # Of a greedy task, only a pair's likeliest relation is a candidate for a threshold.
-    scored = [
-        [apply_thresholds(apply_calibration(found, tuned), tuned) for found in documents]
-        for documents in predicted
-    ]
+    scored = [[as_reported(found, tuned) for found in documents] for documents in predicted]
     return replace(tuned, thresholds=choose_thresholds(corpora, scored))
 
 
@@ -135,6 +132,11 @@ def apply_calibration(document: Document, task: Task) -> Document:
         ),
         relations=tuple(relations),
     )
+
+
+def as_reported(document: Document, task: Task) -> Document:
+    """What the runtime would report of all that the ``untuned`` task extracts."""
+    return apply_thresholds(apply_calibration(document, task), task)
 
 
 _Row = tuple[list[float], int, bool]

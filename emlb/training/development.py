@@ -9,8 +9,8 @@ from pathlib import Path
 from emlb.data.corpora import Corpus, load_corpus
 from emlb.data.coverage import Coverage
 from emlb.evaluation import Scores
-from emlb.evaluation.calibrating import apply_calibration, tune, untuned
-from emlb.evaluation.deployed import ScoredCorpus, apply_thresholds, extract, score_corpus
+from emlb.evaluation.calibrating import as_reported, tune, untuned
+from emlb.evaluation.deployed import ScoredCorpus, extract, score_corpus
 from emlb.model.model import EmlbModel
 from emlb.model.pretrained import LoadedTokenizer, make_pipeline
 from emlb_runtime.schema import Task
@@ -108,7 +108,7 @@ def score_development(
     parts: list[float] = []
     for corpus, documents in zip(scored, found, strict=True):
         task = tuned[corpus.task]
-        reported = [apply_thresholds(apply_calibration(d, task), task) for d in documents]
+        reported = [as_reported(d, task) for d in documents]
         scores = score_corpus(corpus, reported)
         measures[corpus.name] = measure(corpus, reported, learned)
         metrics |= _flat(corpus.name, scores, learned)

@@ -15,9 +15,9 @@ from operator import add
 from pathlib import Path
 from typing import Any
 
-from emlb.evaluation.calibrating import apply_calibration, tune, untuned
+from emlb.evaluation.calibrating import as_reported, tune, untuned
 from emlb.evaluation.counts import Scores
-from emlb.evaluation.deployed import ScoredCorpus, apply_thresholds, extract, score_corpus
+from emlb.evaluation.deployed import ScoredCorpus, extract, score_corpus
 from emlb.training.config import RunConfig, recorded_config
 from emlb.training.development import read_development
 from emlb_runtime.bundle import Bundle
@@ -187,7 +187,7 @@ def tune_pipeline(
         tuned = fix_thresholds(tuned, fixed or {})
         tuned_tasks.append(tuned)
         for i in mine:
-            reported = [apply_thresholds(apply_calibration(d, tuned), tuned) for d in found[i]]
+            reported = [as_reported(d, tuned) for d in found[i]]
             corpus = replace(corpora[i], types=corpora[i].complete)
             scores[corpus.name] = score_corpus(corpus, reported)
     return Tuned(tuple(tuned_tasks), scores)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -128,6 +128,15 @@ def describe_placement(session: Any, provider: str, name: str) -> str:
     return f"{name}: {provider} leaves of {total} nodes {', '.join(parts)}" if parts else ""
 
 
+def name_outputs(names: Sequence[str], values: Sequence[Any]) -> Encoded:
+    """An encoder's outputs by task: ``hidden`` and ``emissions_TASK``, in the graph's order."""
+    named = dict(zip(names, values, strict=True))
+    hidden = named.pop("hidden")
+    return Encoded(
+        hidden, {name.removeprefix("emissions_"): scores for name, scores in named.items()}
+    )
+
+
 class OnnxBackend:
     """The networks of a bundle as ONNX sessions; safe to call from many threads.
 
@@ -182,11 +191,7 @@ class OnnxBackend:
             values = self._encoder.run(self._outputs, inputs)
         else:
             values = self._encode_on_device(inputs)
-        named = dict(zip(self._outputs, values, strict=True))
-        hidden = named.pop("hidden")
-        return Encoded(
-            hidden, {name.removeprefix("emissions_"): scores for name, scores in named.items()}
-        )
+        return name_outputs(self._outputs, values)
 
     def relate(
         self, task: str, hidden: Floats, attention_mask: Ints, spans: Ints, pairs: Ints

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-import tracemalloc
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -32,20 +30,11 @@ from emlb_runtime.limits import (
     TooLarge,
 )
 from emlb_runtime.records import Document
+from tests.memory import peak_below
 
 MARKER = "Zebedee"
 TEXT = f"{MARKER} rash"
 ENTITY = "<entity><id>{0}@e@a@gold</id><span>0,12</span><type>EVENT</type><properties/></entity>"
-
-
-@contextmanager
-def peak_below(size: int) -> Iterator[None]:
-    tracemalloc.start()
-    try:
-        yield
-        assert tracemalloc.get_traced_memory()[1] < size
-    finally:
-        tracemalloc.stop()
 
 
 def put(path: Path, content: str = "", *, size: int = 0) -> Path:

@@ -6,9 +6,7 @@ import gzip
 import io
 import json
 import time
-import tracemalloc
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -23,19 +21,9 @@ from emlb_runtime.formats.noteevents import read_noteevents
 from emlb_runtime.formats.text import find_notes, read_note, read_notes
 from emlb_runtime.limits import MIB, NOTE, TooLarge, read_file, read_lines, read_stream
 from emlb_runtime.records import ErrorRecord, Note
+from tests.memory import peak_below
 
 MARKER = "Zebedee"
-
-
-@contextmanager
-def peak_below(size: int) -> Iterator[None]:
-    """Python may not take more than so many bytes inside."""
-    tracemalloc.start()
-    try:
-        yield
-        assert tracemalloc.get_traced_memory()[1] < size
-    finally:
-        tracemalloc.stop()
 
 
 def monster(path: Path, *, size: int = 10 * 2**30, start: bytes = b"") -> Path:
