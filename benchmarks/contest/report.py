@@ -89,7 +89,7 @@ class Report:
         lines = [
             "# Speed beside peers",
             "",
-            f"{_machine(self.machine)}. {self.notes['notes']:,} notes of"
+            f"{describe_machine(self.machine)}. {self.notes['notes']:,} notes of"
             f" {self.notes['pieces']:,} word pieces in all; model {self.model}."
             f" {self._count_rounds()}, every contestant once in each, the order rotated; medians."
             f" *Time* is how many times as long as `{self.reference}` a contestant takes in the"
@@ -161,7 +161,8 @@ def _times(ratio: Spread) -> str:
     return f"{ratio.median:.2f} ({ratio.low:.2f}–{ratio.high:.2f})"
 
 
-def _machine(machine: Mapping[str, Any]) -> str:
+def describe_machine(machine: Mapping[str, Any]) -> str:
+    """Facts about a machine in words."""
     instructions = " ".join(machine.get("instructions") or ())
     load = machine.get("load")
     return (

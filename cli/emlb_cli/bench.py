@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
+from emlb_cli.choices import Precision, Provider
 from emlb_cli.common import one_sentence_errors
-from emlb_cli.run import Precision, Provider
 from emlb_runtime.errors import ConfigError
 
 PROGRAM = "emlb bench"

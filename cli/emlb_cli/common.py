@@ -9,8 +9,6 @@ from contextlib import contextmanager, suppress
 from enum import IntEnum
 from typing import NoReturn
 
-import typer
-
 from emlb_runtime import __version__
 from emlb_runtime.errors import EmlbError
 
@@ -52,7 +50,7 @@ def one_sentence_errors(
         if_interrupted: the line for Ctrl-C.
 
     Raises:
-        typer.Exit: in place of ``EmlbError``, ``OSError``, a missing module of an extra,
+        SystemExit: in place of ``EmlbError``, ``OSError``, a missing module of an extra,
             or Ctrl-C.
     """
     try:
@@ -60,7 +58,8 @@ def one_sentence_errors(
     except (EmlbError, OSError) as error:
         if isinstance(error, BrokenPipeError):
             _leave_closed_pipe()
-        leave(program, str(error), ExitCode.UNUSABLE)
+        told = explain_os_error(error) if isinstance(error, OSError) else str(error)
+        leave(program, told, ExitCode.UNUSABLE)
     except ModuleNotFoundError as error:
         module = (error.name or "").partition(".")[0]
         if module not in _EXTRAS:
@@ -73,17 +72,30 @@ def one_sentence_errors(
         leave(program, if_interrupted, ExitCode.INTERRUPTED)
 
 
+def explain_os_error(error: OSError) -> str:
+    """The file and what the system says of it, without the number that Python shows."""
+    what = error.strerror or str(error) or type(error).__name__
+    names = (error.filename, error.filename2)
+    where = " to ".join(str(name) for name in names if name is not None)
+    return f"{where}: {what}" if where else what
+
+
 def leave(program: str, sentence: str, code: ExitCode) -> NoReturn:
     """End the command with one line on standard error."""
-    typer.echo(f"{program}: {sentence}", err=True)
-    raise typer.Exit(code) from None
+    tell(f"{program}: {sentence}")
+    raise SystemExit(code) from None
+
+
+def tell(line: str) -> None:
+    """One line on standard error."""
+    print(line, file=sys.stderr)
 
 
 def print_version(program: str, asked: bool) -> None:
     """The eager ``--version`` option: print and leave."""
     if asked:
-        typer.echo(f"{program} {__version__}")
-        raise typer.Exit
+        print(f"{program} {__version__}")
+        raise SystemExit(ExitCode.DONE)
 
 
 def drop_stdout() -> None:
@@ -98,4 +110,4 @@ def drop_stdout() -> None:
 def _leave_closed_pipe() -> NoReturn:
     """End quietly when the reader of a pipe (``| head``) has gone."""
     drop_stdout()
-    raise typer.Exit(ExitCode.PIPE_CLOSED) from None
+    raise SystemExit(ExitCode.PIPE_CLOSED) from None

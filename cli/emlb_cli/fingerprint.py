@@ -21,7 +21,7 @@ from emlb_runtime import __version__
 from emlb_runtime.errors import BundleError
 from emlb_runtime.records import ErrorRecord, Note
 
-from .inputs import Input
+from .inputs import Input, name_of
 
 _CHECK = 4
 """Bytes kept of the hash of one name or state: to find what differs. That something does
@@ -124,7 +124,7 @@ def identify_inputs(files: Sequence[Input]) -> Inputs:
     names, states = hashlib.sha256(), hashlib.sha256()
     checks = bytearray()
     for file in files:
-        for value, all_of_them in ((_name(file), names), (_state(file), states)):
+        for value, all_of_them in ((name_of(file), names), (_state(file), states)):
             data = value.encode("utf-8", "surrogatepass")
             digest = hashlib.sha256(data).digest()
             all_of_them.update(digest)
@@ -134,7 +134,7 @@ def identify_inputs(files: Sequence[Input]) -> Inputs:
         names.hexdigest(),
         states.hexdigest(),
         base64.b64encode(bytes(checks)).decode("ascii"),
-        tuple(map(_name, files)),
+        tuple(map(name_of, files)),
     )
 
 
@@ -168,10 +168,6 @@ def identify_software() -> dict[str, str]:
             found[name] = str(version)
     limits = {name: value for name, value in os.environ.items() if name.startswith("EMLB_MAX_")}
     return found | dict(sorted(limits.items()))
-
-
-def _name(file: Input) -> str:
-    return file.note if isinstance(file, ErrorRecord) else file.name
 
 
 def _state(file: Input) -> str:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from emlb_runtime.errors import ArtefactError, ConfigError
 from emlb_runtime.formats import disk
-from emlb_runtime.formats.writers import ERRORS_FILE, error_line, write_brat_pair
+from emlb_runtime.formats.writers import ERRORS_FILE, brat_stem, error_line, write_brat_pair
 from emlb_runtime.records import Document, ErrorRecord
 
 from .compression import Compression
 from .growing import GrowingFile
 from .sinks import FileSink
 from .state import Mark
+
+_NO_PAIR = (-1, -1)
 
 
 class ShardSink:
@@ -45,6 +48,7 @@ class ShardSink:
         self._format = format
         self._compression = compression
         self._redact_text = redact_text
+        self.sizes: list[int] = []
         self._number = 1
         self._held = 0
         self._shard = self._open_shard(1)
@@ -69,17 +73,21 @@ class ShardSink:
         self._clear()
         self._shard.begin()
 
-    def resume(self, mark: Mark) -> None:
+    def resume(self, mark: Mark, sizes: Sequence[int]) -> None:
         number, self._held = divmod(mark.notes, self._notes)
         named = bool(mark.notes) and not self._held  # the mark before a shard gets its name
         self._number = number if named and not mark.complete else number + 1
-        self._check_earlier()
+        for earlier in range(1, self._number):
+            _check_finished(self._path(earlier), sizes[earlier - 1])
         self._shard = self._open_shard(self._number)
         if not named:
             self._shard.resume(mark)
         elif not mark.complete:
             self._shard.resume(replace(mark, complete=True))
             self.roll()
+
+    def pass_over(self, name: str) -> None:
+        pass
 
     def write(self, document: Document) -> None:
         self._shard.write(document)
@@ -123,12 +131,7 @@ class ShardSink:
         self._held += 1
         if self.full:
             self._shard.end()
-
-    def _check_earlier(self) -> None:
-        """Refuse to go on behind a shard that is not there."""
-        for path in map(self._path, range(1, self._number)):
-            if not path.is_file():
-                raise ArtefactError(f"{path} is gone: use --restart")
+            self.sizes.append(self._shard.size)
 
     def _path(self, number: int) -> Path:
         return self._folder / f"part-{number:05}.jsonl{self._compression.suffix}"
@@ -146,6 +149,7 @@ class BratSink:
     """A pair of files per note, each whole or not there, and the errors in one that grows.
 
     Every file is synced before it gets its name, for a torn one would look like another note.
+    To begin anew all pairs are removed: unlike for ``open_writer``, there must have been none.
 
     Args:
         folder: where they lie.
@@ -156,6 +160,8 @@ class BratSink:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self.sizes: list[int] = []
+        self._finished: Iterator[tuple[int, int]] = iter(())
         self._errors = GrowingFile(folder / ERRORS_FILE)
 
     @property
@@ -170,16 +176,26 @@ class BratSink:
         self._clear()
         self._errors.begin()
 
-    def resume(self, mark: Mark) -> None:
+    def resume(self, mark: Mark, sizes: Sequence[int]) -> None:
         for path in self._folder.glob(f".*{disk.PARTIAL}"):
             disk.remove(path)
         self._errors.resume(mark.size, mark.crc)
+        self._finished = zip(sizes[::2], sizes[1::2], strict=True)
+
+    def pass_over(self, name: str) -> None:
+        pair = next(self._finished, _NO_PAIR)
+        if pair == _NO_PAIR:
+            return
+        stem = brat_stem(name)
+        for ending, size in zip((".txt", ".ann"), pair, strict=True):
+            _check_finished(self._folder / f"{stem}{ending}", size)
 
     def write(self, document: Document) -> None:
-        write_brat_pair(self._folder, document, durable=True)
+        self.sizes += write_brat_pair(self._folder, document, durable=True)
 
     def write_error(self, record: ErrorRecord) -> None:
         self._errors.append(error_line(record))
+        self.sizes += _NO_PAIR
 
     def end(self) -> None:
         pass
@@ -218,6 +234,14 @@ def brat_files_in(folder: Path) -> Iterator[Path]:
         yield from folder.glob(pattern)
 
 
+def _check_finished(path: Path, size: int) -> None:
+    """Refuse to go on behind a file that is not there as it was written."""
+    if not path.is_file():
+        raise ArtefactError(f"{path} is gone: put it back, or use --restart")
+    if path.stat().st_size != size:
+        raise ArtefactError(f"{path} is not what the unfinished run wrote: use --restart")
+
+
 def check_empty(folder: Path, *, format: str) -> None:
     """Refuse a folder with files that would mix with those to be written.
 
@@ -226,6 +250,7 @@ def check_empty(folder: Path, *, format: str) -> None:
     """
     brat = format == "brat"
     files = brat_files_in(folder) if brat else shards_in(folder)
-    if next(iter(files), None) is not None:
-        what = ".txt or .ann files" if brat else "shards (part-*.jsonl)"
+    is_taken = brat and os.path.lexists(folder / ERRORS_FILE)
+    if is_taken or next(iter(files), None) is not None:
+        what = f".txt or .ann files, or {ERRORS_FILE}" if brat else "shards (part-*.jsonl)"
         raise ConfigError(f"{folder} already holds {what}: choose an empty folder")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -119,7 +119,11 @@ def _reads_once(file: NoteFile) -> bool:
 
 
 def read_inputs(
-    files: Iterable[Input], reading: Reading, *, done: int = 0
+    files: Iterable[Input],
+    reading: Reading,
+    *,
+    done: int = 0,
+    pass_over: Callable[[str], None] = lambda name: None,
 ) -> Iterator[Note | ErrorRecord]:
     """Read notes one by one, from the first that is not done.
 
@@ -129,6 +133,7 @@ def read_inputs(
         files: what there is to read, in order.
         reading: how.
         done: how many notes and error records an earlier run has dealt with.
+        pass_over: is called with the name of each of them, in order.
 
     Raises:
         ArtefactError: if there are fewer.
@@ -138,21 +143,29 @@ def read_inputs(
         many = isinstance(file, NoteFile) and file.is_table
         if left and not many:
             left -= 1
+            pass_over(name_of(file))
             continue
         for item in _read(file, reading):
             if left:
                 left -= 1
+                pass_over(name_of(item))
             else:
                 yield item
     for record in _empty_choice(reading):
         if left:
             left -= 1
+            pass_over(record.note)
         else:
             yield record
     if left:
         raise ArtefactError(
             "the unfinished run has dealt with more notes than there are: use --restart"
         )
+
+
+def name_of(file: Input) -> str:
+    """The name that an input has in every output."""
+    return file.note if isinstance(file, ErrorRecord) else file.name
 
 
 def _read(file: Input, reading: Reading) -> Iterable[Note | ErrorRecord]:

@@ -10,13 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import typer
-
 from emlb_runtime.errors import EmlbError
-from emlb_runtime.formats.text import NoteFile
+from emlb_runtime.formats.text import NoteFile, encoding_name
 from emlb_runtime.records import ErrorRecord, Note
 
-from .common import ExitCode, drop_stdout, leave
+from .common import ExitCode, drop_stdout, leave, tell
 from .inputs import Input, Reading, hold_unrepeatable, read_inputs
 from .output import Output, open_output
 from .progress import Tally, count, progress_bar
@@ -91,7 +89,7 @@ def run_job(job: Job, load: Callable[[], Extractor]) -> Tally:
         What was counted.
 
     Raises:
-        typer.Exit: if a signal, a disk or a bug ended it, which was told in one sentence.
+        SystemExit: if a signal, a disk or a bug ended it, which was told in one sentence.
         EmlbError: if it could not begin.
     """
     course = Course()
@@ -140,11 +138,11 @@ def _extract(job: Job, extractor: Extractor, course: Course, signals: StopSignal
         with open_output(job.target, fingerprint, restart=job.restart) as output:
             course.output, course.tally = output, Tally.resume(output.counts)
             if output.done and not job.quiet:
-                typer.echo(f"{job.program}: going on after {_so_far(job, output.done)}", err=True)
+                tell(f"{job.program}: going on after {_so_far(job, output.done)}")
             shown = not job.quiet and job.total != 1 and _bar_fits(job.target.out)
             with progress_bar(job.total, shown=shown, done=output.done) as advance:
                 extract_notes(
-                    read_inputs(inputs, job.reading, done=output.done),
+                    read_inputs(inputs, job.reading, done=output.done, pass_over=output.pass_over),
                     extractor,
                     output=output,
                     tally=course.tally,
@@ -166,6 +164,7 @@ def _identify(job: Job, extractor: Extractor, inputs: Sequence[Input]) -> Finger
         identify_model,
         identify_software,
     )
+    from .hardware import identify_machine
 
     target, reading, info = job.target, job.reading, extractor.info
     rows = reading.rows
@@ -174,7 +173,7 @@ def _identify(job: Job, extractor: Extractor, inputs: Sequence[Input]) -> Finger
         "--compress": str(target.compression),
         "--shard-notes": str(target.shard_notes),
         "--redact-text": str(target.redact_text),
-        "--encoding": reading.encoding,
+        "--encoding": encoding_name(reading.encoding),
         "--errors": reading.errors,
         "--category": hashed(sorted(rows.categories) if rows else ()),
         "--subject": hashed(sorted(rows.subjects) if rows else ()),
@@ -183,6 +182,7 @@ def _identify(job: Job, extractor: Extractor, inputs: Sequence[Input]) -> Finger
         "the precision": info.precision,
         "the provider": info.provider,
         "the windows per run": str(info.batch),
+        "the machine": identify_machine(info.provider),
     }
     return Fingerprint(settings | identify_software(), identify_inputs(inputs))
 
@@ -209,7 +209,7 @@ def _end_told(job: Job, course: Course) -> Iterator[None]:
         reached = _so_far(job, _came_to(job, course))
         sentence = f"{where}: {error.strerror or type(error).__name__}, after {reached}"
         leave(job.program, sentence + _how_to_go_on(job, course), ExitCode.UNUSABLE)
-    except (EmlbError, ModuleNotFoundError, typer.Exit):
+    except (EmlbError, ModuleNotFoundError):
         raise
     except Exception as error:
         if course.output is None:
@@ -250,12 +250,12 @@ def _place(error: BaseException) -> str:
 
 def _report(job: Job, extractor: Extractor, course: Course) -> None:
     for line in (*course.tally.failure_lines(), *_left_out(job.reading.counts)):
-        typer.echo(f"{job.program}: {line}", err=True)
+        tell(f"{job.program}: {line}")
     info = extractor.info
     summary = course.tally.summary(
         seconds=course.seconds, provider=info.provider, precision=info.precision
     )
-    typer.echo(summary, err=True)
+    tell(summary)
 
 
 def _left_out(counts: RowCounts | None) -> Iterator[str]:

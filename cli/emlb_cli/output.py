@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -25,7 +26,7 @@ from emlb_runtime.records import Document, ErrorRecord
 from .folders import BratSink, ShardSink, check_empty
 from .sinks import FileSink, Sink
 from .state import Mark, RunState
-from .target import FOLDER_FORMAT, STDOUT, Target
+from .target import FOLDER_FORMAT, STDOUT, Target, check_part
 
 if TYPE_CHECKING:
     from emlb_runtime.formats.writers import Writer
@@ -46,6 +47,13 @@ class Output(Protocol):
     @property
     def counts(self) -> tuple[int, ...]:
         """What has been counted, by an earlier run too; empty at the very beginning."""
+
+    def pass_over(self, name: str) -> None:
+        """A note or error record that is done comes by.
+
+        Raises:
+            ArtefactError: if what an earlier run wrote of it is not there.
+        """
 
     def write(self, result: Document | ErrorRecord) -> Document | ErrorRecord:
         """Write a result, or why the format cannot hold it; returns what it wrote."""
@@ -99,6 +107,9 @@ class _StreamOutput:
         self.counts: tuple[int, ...] = ()
         self._writer = writer
 
+    def pass_over(self, name: str) -> None:
+        pass
+
     def write(self, result: Document | ErrorRecord) -> Document | ErrorRecord:
         return _write(result, self._writer)
 
@@ -124,6 +135,9 @@ class _ResumableOutput:
     @property
     def done(self) -> int:
         return self._state.mark.notes
+
+    def pass_over(self, name: str) -> None:
+        self._sink.pass_over(name)
 
     def write(self, result: Document | ErrorRecord) -> Document | ErrorRecord:
         return _write(result, self._sink)
@@ -165,11 +179,13 @@ class _ResumableOutput:
         self._state.close()
 
     def _mark(self, *, complete: bool = False) -> Mark:
-        return Mark(self._notes, self._sink.size, self._sink.crc, self.counts, complete)
+        sink = self._sink
+        return Mark(self._notes, sink.size, sink.crc, self.counts, tuple(sink.sizes), complete)
 
     def _record(self, mark: Mark) -> None:
         self._sink.sync()
         self._state.record(mark)
+        del self._sink.sizes[: len(mark.sizes)]
         self._recorded_at = time.monotonic()
 
 
@@ -192,13 +208,13 @@ def _begin_or_resume(
 ) -> None:
     try:
         earlier = state.read()
-        is_ours = earlier is not None
     except ArtefactError:
         if not restart:
             raise
-        is_ours = True
-    if restart and is_ours:
-        sink.discard()
+        earlier = None
+        _discard(sink, state)
+    if restart and earlier is not None:
+        _discard(_sink_of(earlier, target), state)
         earlier = None
     if earlier is None:
         _begin(target, sink, state, fingerprint)
@@ -209,9 +225,28 @@ def _begin_or_resume(
             " give the command as it was, or begin anew with --restart"
         )
     if state.mark.notes or state.mark.complete:
-        sink.resume(state.mark)
+        sink.resume(state.mark, state.sizes)
     else:
         sink.begin()
+
+
+def _discard(sink: Sink, state: RunState) -> None:
+    """Remove what was written, before the state file ceases to say that it is ours."""
+    sink.discard()
+    disk.sync_folder(state.path.parent)
+
+
+def _sink_of(earlier: Fingerprint, target: Target) -> Sink:
+    """What the unfinished run wrote to; it may have been asked for another kind of folder.
+
+    Raises:
+        ConfigError: if what is to be written now would mix with other files there.
+    """
+    format = earlier.settings.get("--format", target.format)
+    if target.is_folder and (format == FOLDER_FORMAT) != (target.format == FOLDER_FORMAT):
+        check_empty(target.path, format=target.format)
+        return _make_sink(replace(target, format=format, shard_notes=1))
+    return _make_sink(target)
 
 
 def _begin(target: Target, sink: Sink, state: RunState, fingerprint: Fingerprint) -> None:
@@ -220,6 +255,8 @@ def _begin(target: Target, sink: Sink, state: RunState, fingerprint: Fingerprint
         undo.callback(state.remove)
         if target.is_folder:
             check_empty(target.path, format=target.format)
+        else:
+            check_part(target.growing)
         # The state first: should this be cut off too, what is left is known to be ours.
         state.begin(fingerprint)
         undo.callback(sink.discard)

@@ -6,6 +6,7 @@ state (``size``, ``crc``) and whether now is a moment for one (``settled``).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -22,7 +23,15 @@ PART = ".part"
 
 
 class Sink(Protocol):
-    """An output that grows."""
+    """An output that grows.
+
+    Attributes:
+        sizes: of the files that were finished since the last mark, in bytes, for the next
+            mark to state: of each full shard; of each note's .txt and .ann file, or -1 for
+            both if it has an error record.
+    """
+
+    sizes: list[int]
 
     @property
     def settled(self) -> bool:
@@ -43,11 +52,22 @@ class Sink(Protocol):
     def begin(self) -> None:
         """Start empty, over what an unfinished run may have left."""
 
-    def resume(self, mark: Mark) -> None:
+    def resume(self, mark: Mark, sizes: Sequence[int]) -> None:
         """Go on from a mark, and drop what lies beyond it.
 
+        Args:
+            mark: the last one.
+            sizes: what all marks state of finished files.
+
         Raises:
-            ArtefactError: if what the mark speaks of is not there.
+            ArtefactError: if what the marks speak of is not there.
+        """
+
+    def pass_over(self, name: str) -> None:
+        """A note that is done comes by, in the order in which it was written.
+
+        Raises:
+            ArtefactError: if what was written of it is not there.
         """
 
     def write(self, document: Document) -> None:
@@ -99,6 +119,7 @@ class FileSink:
         self._redact_text = redact_text
         self._compression = compression
         self._members = Members(compression)
+        self.sizes: list[int] = []
         self._file = GrowingFile(part_of(path))
 
     @property
@@ -116,12 +137,15 @@ class FileSink:
     def begin(self) -> None:
         self._file.begin()
 
-    def resume(self, mark: Mark) -> None:
+    def resume(self, mark: Mark, sizes: Sequence[int] = ()) -> None:
         if mark.complete and not self._file.path.exists():
             if not self.path.is_file() or self.path.stat().st_size != mark.size:
                 raise ArtefactError(f"{self._file.path} is gone: use --restart")
             return  # it got its name before it was cut off
         self._file.resume(mark.size, mark.crc)
+
+    def pass_over(self, name: str) -> None:
+        pass
 
     def write(self, document: Document) -> None:
         lines = document_lines(self._format, document, redact_text=self._redact_text)

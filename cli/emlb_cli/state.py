@@ -2,10 +2,11 @@
 
 It lies beside the output and vanishes when that is complete. The first line is the run's
 fingerprint; each further line is a mark: so many notes are done, and then the output had so many
-bytes with that checksum. Lines are JSON with a checksum of their own and are only ever added:
+bytes with that checksum, and these files of it were finished. Lines are JSON with a checksum of
+their own and are only ever added:
 
-    {"format":1,"fingerprint":{…}} 5f0c2b1e
-    {"notes":64,"size":48211,"crc":2868210402,"tally":[64,512,201,0,0],"complete":false} 0a3c…
+    {"format":2,"fingerprint":{…}} 5f0c2b1e
+    {"notes":64,"size":48211,"crc":2868210402,"tally":[64,512,201,0,0],"sizes":[],…} 0a3c…
 
 The order is what makes a run survive: the output is written and synced first, and only then is the
 mark that speaks of it written and synced. A mark is therefore never ahead of the output. What the
@@ -23,6 +24,7 @@ import json
 import os
 import sys
 import zlib
+from array import array
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -33,7 +35,9 @@ from emlb_runtime.formats import disk
 
 from .fingerprint import Fingerprint
 
-FORMAT = 1
+FORMAT = 2
+
+_START = b'{"format":'
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +49,8 @@ class Mark:
         size: bytes of the file that grows.
         crc: CRC-32 of these bytes.
         tally: what has been counted, as ``Tally.counts`` gives it.
+        sizes: what the sink says of the files that were finished since the mark before; see
+            ``Sink.sizes``.
         complete: nothing is left to do but to give the output its name.
     """
 
@@ -52,6 +58,7 @@ class Mark:
     size: int = 0
     crc: int = 0
     tally: tuple[int, ...] = ()
+    sizes: tuple[int, ...] = ()
     complete: bool = False
 
     @classmethod
@@ -66,6 +73,7 @@ class Mark:
             int(values["size"]),
             int(values["crc"]),
             tuple(int(value) for value in values["tally"]),
+            tuple(int(value) for value in values["sizes"]),
             bool(values["complete"]),
         )
 
@@ -76,11 +84,13 @@ class RunState:
     Attributes:
         path: the file.
         mark: the last mark; one of no notes for a run that has just begun.
+        sizes: what all marks of an earlier run say of finished files.
     """
 
     def __init__(self, path: Path, descriptor: int) -> None:
         self.path = path
         self.mark = Mark()
+        self.sizes = array("q")
         self._descriptor = descriptor
 
     @classmethod
@@ -88,9 +98,11 @@ class RunState:
         """Lock a state file, made if it is not there; ``begin`` or ``resume`` comes next.
 
         Raises:
-            ConfigError: if another run holds it, or the file system has no locks.
+            ConfigError: if another run holds it, the file system has no locks, or another
+                program's file has the name.
             OSError: if it cannot be made.
         """
+        _refuse_foreign(path)
         while True:
             descriptor = disk.open_private(path)
             try:
@@ -131,6 +143,7 @@ class RunState:
             if mark is None:  # torn; nothing behind it can be relied on
                 break
             self.mark = mark
+            self.sizes.extend(mark.sizes)
             size += len(line)
         disk.truncate(self._descriptor, size, self.path)
         return fingerprint
@@ -142,6 +155,7 @@ class RunState:
             OSError: if it cannot be written.
         """
         self.mark = Mark()
+        self.sizes = array("q")
         disk.truncate(self._descriptor, 0, self.path)
         self._append({"format": FORMAT, "fingerprint": fingerprint.to_json()})
         disk.sync_folder(self.path.parent)
@@ -192,6 +206,19 @@ def _read_mark(line: bytes) -> Mark | None:
         return None if values is None else Mark.from_json(values)
     except (KeyError, TypeError, ValueError):
         return None
+
+
+def _refuse_foreign(path: Path) -> None:
+    """Refuse a file that happens to have the name, before its mode or content is changed."""
+    if not path.is_file():
+        return
+    with path.open("rb") as file:
+        start = file.read(len(_START)).rstrip(b"\0")  # a power cut can leave zeros
+    if not _START.startswith(start):
+        raise ConfigError(
+            f"{path} is there, and is not the state file of an unfinished run: move it away, or"
+            " name another --out"
+        )
 
 
 def _lock(descriptor: int, path: Path) -> None:

@@ -94,6 +94,19 @@ def check_output(target: Target, *, notes: Sequence[Path]) -> None:
         _check_file(target.out, notes)
 
 
+def check_part(part: Path) -> None:
+    """Refuse to grow a file where one lies already that no unfinished run has left.
+
+    Raises:
+        ConfigError: naming it.
+    """
+    if os.path.lexists(part):
+        raise ConfigError(
+            f"{part} is there, without the state file of an unfinished run: move it away, or name"
+            " another --out"
+        )
+
+
 def _is_special(out: str) -> bool:
     """A pipe or a device, which is written as it stands."""
     return os.path.exists(out) and not os.path.isfile(out)

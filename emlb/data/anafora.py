@@ -20,7 +20,6 @@ What becomes of the XML:
 
 from __future__ import annotations
 
-import os
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -28,6 +27,7 @@ from pathlib import Path
 
 from emlb_runtime.errors import ConfigError, DataError
 from emlb_runtime.formats import report as reasons
+from emlb_runtime.formats.disk import replace_file
 from emlb_runtime.formats.report import Problem, Report, unusable
 from emlb_runtime.limits import NOTE, XML_FILE, Limit, TooLarge, read_file
 from emlb_runtime.records import Document, Note
@@ -132,9 +132,7 @@ def write_anafora(
                     f"{path}: holds something else already; choose another folder or another name"
                 )
         for path, data in files.items():
-            partial = path.with_name(f".{path.name}.partial")
-            partial.write_bytes(data)
-            os.replace(partial, path)
+            replace_file(path, data)
     except OSError as error:
         raise DataError(f"{target}: cannot be written ({error.strerror})") from None
     return lost

@@ -13,6 +13,7 @@ from typing import BinaryIO
 
 from emlb_runtime.errors import ConfigError, DataError
 from emlb_runtime.formats.brat import format_brat
+from emlb_runtime.formats.disk import open_private, replace_file
 from emlb_runtime.formats.jsonl import document_to_json
 from emlb_runtime.formats.report import NO_TEXT, Problem
 from emlb_runtime.records import Document, Entity, Relation
@@ -108,7 +109,7 @@ def convert(
 def _writer(to: str, out: Path, stack: ExitStack) -> _Write:
     if to == "jsonl":
         out.parent.mkdir(parents=True, exist_ok=True)
-        file = stack.enter_context(out.open("wb"))
+        file = stack.enter_context(open(open_private(out, fresh=True), "wb"))
         return lambda document: _write_line(document, file)
     out.mkdir(parents=True, exist_ok=True)
     if to == "brat":
@@ -132,9 +133,9 @@ def _write_brat(document: Document, folder: Path) -> Counter[str]:
     text = path.with_name(f"{path.name}.txt")
     if text.exists():
         raise DataError(f"{text}: two documents would be this file; give them names of their own")
-    text.write_bytes(document.note.text.encode("utf-8", "surrogatepass"))
+    replace_file(text, document.note.text.encode("utf-8", "surrogatepass"))
     annotations = format_brat(kept).encode("utf-8", "surrogatepass")
-    path.with_name(f"{path.name}.ann").write_bytes(annotations)
+    replace_file(path.with_name(f"{path.name}.ann"), annotations)
     return losses + _unscored(document)
 
 

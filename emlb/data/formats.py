@@ -11,6 +11,7 @@ from pathlib import Path
 from emlb_runtime.errors import DataError
 from emlb_runtime.formats import report as reasons
 from emlb_runtime.formats._json_lines import parse_line
+from emlb_runtime.formats._unzipped import ENDINGS, open_unzipped, unzipped_name, without_twins
 from emlb_runtime.formats.brat import scan_brat_folder
 from emlb_runtime.formats.folders import files_below
 from emlb_runtime.formats.jsonl import read_documents, read_mixture
@@ -224,7 +225,7 @@ def _read_text(
 def _raw_lines(file: Path) -> Reading:
     """Notes of JSON lines that have a text and no annotations, named by file and line."""
     number = 0
-    with file.open("rb") as stream:
+    with open_unzipped(file) as stream:
         try:
             for number, line in enumerate(read_lines(stream), start=1):
                 yield _raw_line(file, number, line)
@@ -243,7 +244,8 @@ def _raw_line(file: Path, number: int, line: bytes) -> tuple[Document | None, Re
         return None, unusable(file, reasons.DEEP_JSON, line=number)
     if not isinstance(text, str):
         return None, unusable(file, reasons.MALFORMED, line=number)
-    return _raw(Note(f"{file.stem}:{number}", text))
+    stem = unzipped_name(file).removesuffix(".jsonl")
+    return _raw(Note(f"{stem}:{number}", text))
 
 
 def _raw(note: Note) -> tuple[Document, Report]:
@@ -278,7 +280,7 @@ def _formats_of_folder(folder: Path) -> list[Detected]:
         found.append(Detected("anafora"))
     found += [Detected(f"share{year}") for year in sorted(find_share(folder), reverse=True)]
     by_format: dict[str, list[Path]] = {}
-    for file in files_below(folder, ".jsonl"):
+    for file in _lines_below(folder):
         if format := _format_of_file(file):
             by_format.setdefault(format, []).append(file)
     for format in ("mixture", "documents"):
@@ -295,7 +297,12 @@ def _formats_of_folder(folder: Path) -> list[Detected]:
 def _tables_below(folder: Path) -> tuple[Path, ...]:
     """The tables of notes; of one that lies there zipped and unzipped, the unzipped."""
     tables = [p for p in files_below(folder, ".csv", ".csv.gz") if is_noteevents(p)]
-    return tuple(p for p in tables if p.suffix != ".gz" or p.with_suffix("") not in tables)
+    return tuple(without_twins(tables))
+
+
+def _lines_below(folder: Path) -> list[Path]:
+    """Files of JSON lines; of one that lies there zipped and unzipped, the unzipped."""
+    return without_twins(files_below(folder, *(f".jsonl{ending}" for ending in ENDINGS)))
 
 
 def _tables_at(texts: Path | None, files: tuple[Path, ...]) -> tuple[Path, ...]:
@@ -312,14 +319,17 @@ def _tables_at(texts: Path | None, files: tuple[Path, ...]) -> tuple[Path, ...]:
 
 def _format_of_file(path: Path) -> str | None:
     """The format of a table or of JSON lines, by its first line; None if it is neither."""
-    if path.suffix.lower() in (".csv", ".gz"):
-        return "noteevents" if is_noteevents(path) else None
+    name = unzipped_name(path).lower()
+    if not name.endswith(".jsonl") and is_noteevents(path):
+        return "noteevents"
+    if name.endswith(".csv"):
+        return None
     try:
-        with path.open("rb") as file:
+        with open_unzipped(path) as file:
             first = next((line for line in read_lines(file) if line.strip()), b"")
         value = parse_line(first.removeprefix(_BOM))
-    except OSError:
-        return None
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from None
     except DataError as error:
         raise DataError(f"{path}: of its first line: {error}") from None
     if value is None:
@@ -342,7 +352,7 @@ def _files_of(path: Path, format: str) -> tuple[Path, ...]:
     if format in ("mimic", "noteevents"):
         files = _tables_below(path)
     else:
-        lines = files_below(path, ".jsonl")
+        lines = _lines_below(path)
         files = tuple(file for file in lines if _format_of_file(file) == format)
     if not files and (format in ("noteevents", "documents", "mixture")):
         raise DataError(f"{path}: nothing there is {FORMATS[format]}")

@@ -40,6 +40,7 @@ from pathlib import Path
 
 from emlb_runtime.errors import ConfigError, DataError
 from emlb_runtime.formats import report as reasons
+from emlb_runtime.formats.disk import replace_file
 from emlb_runtime.formats.report import Report, unusable
 from emlb_runtime.limits import NOTE, TooLarge, read_file
 from emlb_runtime.records import Document, Note
@@ -219,6 +220,6 @@ def _put(path: Path, content: str) -> None:
                     "differ in more than / and capitals, or use another folder"
                 )
             return
-        path.write_bytes(data)
+        replace_file(path, data)
     except OSError as error:
         raise ConfigError(f"{path}: cannot be written ({error.strerror})") from None

@@ -116,7 +116,9 @@ class EmlbModel(PreTrainedModel):
             **sizes: ``relation_width``, ``relation_heads``, ``head_dropout``,
                 ``entity_head``, ``relation_head``.
         """
-        encoder = AutoModel.from_pretrained(base, config=_encoder_config(base, encoder_overrides))
+        encoder = AutoModel.from_pretrained(
+            base, config=_encoder_config(base, encoder_overrides), trust_remote_code=False
+        )
         config = EmlbConfig(
             encoder={
                 key: value
@@ -222,7 +224,7 @@ def _layer(name: str) -> int:
 
 
 def _encoder_config(base: str | Path, overrides: Mapping[str, Any] | None) -> Any:
-    config = AutoConfig.from_pretrained(base)
+    config = AutoConfig.from_pretrained(base, trust_remote_code=False)
     known = config.to_dict()
     config.update({key: value for key, value in (overrides or {}).items() if key in known})
     config.torch_dtype = torch.float32

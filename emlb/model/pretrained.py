@@ -54,7 +54,7 @@ def load_tokenizer(path: str | Path) -> LoadedTokenizer:
         ConfigError: if it has none, or lacks the tokens that frame a window.
     """
     try:
-        source = AutoTokenizer.from_pretrained(path, use_fast=True)
+        source = AutoTokenizer.from_pretrained(path, use_fast=True, trust_remote_code=False)
     except (OSError, ValueError) as error:
         raise ConfigError(
             f"{path}: no tokenizer could be loaded ({type(error).__name__}); name a folder with "

@@ -64,13 +64,13 @@ def load_masked_encoder(base: str) -> MaskedEncoder:
         ConfigError: if no encoder can be loaded from there, or weights of it are missing.
     """
     try:
-        config = AutoConfig.from_pretrained(base)
+        config = AutoConfig.from_pretrained(base, trust_remote_code=False)
         dropout = getattr(config, "attention_probs_dropout_prob", None)
         if dropout is not None:
             config.attention_probs_dropout_prob = 0.0
         with _quiet():
             model, found = AutoModelForMaskedLM.from_pretrained(
-                base, config=config, output_loading_info=True
+                base, config=config, output_loading_info=True, trust_remote_code=False
             )
     except (OSError, ValueError, KeyError) as error:
         raise ConfigError(

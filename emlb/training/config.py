@@ -198,6 +198,8 @@ class TrainingConfig:
             mentions that the entity head predicts; above 1 never.
         word_dropout: share of words hidden from the encoder in training, against learning
             mentions by heart.
+        mention_dropout: share of annotated mentions hidden whole, so that what relates two
+            mentions is learned from the words between and around them, not from their names.
         max_pairs: pairs per window in training; unrelated ones above it are drawn at random.
         sampling: ``mixed`` batches hold windows of all corpora; else Algorithm 1's, of one
             corpus each, drawn ``proportional`` to its size, to its ``square_root``, or
@@ -228,6 +230,7 @@ class TrainingConfig:
     partial_negatives: float = 0.2
     predicted_from: float = 0.15
     word_dropout: float = 0.0
+    mention_dropout: float = 0.0
     max_pairs: int = 256
     sampling: Literal["mixed", "proportional", "square_root", "uniform"] = "mixed"
     patience: int = 0

@@ -80,7 +80,10 @@ class JointTrainer(Trainer):
             train_dataset=examples,
             eval_dataset=examples,  # only its presence is asked for: ``evaluate`` is our own
             data_collator=lambda items: collate(
-                items, special=special, word_dropout=config.training.word_dropout
+                items,
+                special=special,
+                word_dropout=config.training.word_dropout,
+                mention_dropout=config.training.mention_dropout,
             ),
             **kwargs,
         )

@@ -14,6 +14,7 @@ from emlb.explaining.records import Explanation
 from emlb_runtime.bundle import CONFIG_NAME, Bundle
 from emlb_runtime.errors import ArtefactError, ConfigError, DataError, EmlbError
 from emlb_runtime.extract import load_pipeline
+from emlb_runtime.formats.disk import open_private
 from emlb_runtime.formats.text import NoteFile, check_encoding, find_notes, read_note
 from emlb_runtime.pipeline import Pipeline
 from emlb_runtime.records import ErrorRecord, Note
@@ -57,12 +58,19 @@ def explain_file(
     explanation = _explain(read, pipeline, attention, number)
     if html_path:
         page = render_page(explanation, top=top)
-        html_path.write_text(page, encoding="utf-8", errors="xmlcharrefreplace", newline="\n")
+        _write_private(html_path, page, errors="xmlcharrefreplace")
     if json_path:
         text = json.dumps(explanation.to_json(), ensure_ascii=False) + "\n"
         # A file name that is not Unicode leaves surrogates, which JSON can hold as escapes.
-        json_path.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
+        _write_private(json_path, text, errors="backslashreplace")
     return render_listing(explanation, top=top)
+
+
+def _write_private(path: Path, text: str, *, errors: str) -> None:
+    """Write a file that holds text of the note: others may not read one that is made."""
+    descriptor = open_private(path, fresh=True, follow=True)
+    with os.fdopen(descriptor, "w", encoding="utf-8", errors=errors, newline="\n") as file:
+        file.write(text)
 
 
 def open_model(path: Path, *, precision: str | None = None) -> tuple[Pipeline, Attention]:

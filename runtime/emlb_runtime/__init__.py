@@ -1,5 +1,6 @@
 """EMLB at run time: entities and relations from clinical notes, without torch."""
 
+import os
 from typing import TYPE_CHECKING, Any
 
 from .errors import (
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
     from .extract import Extractor
 
 __version__ = "0.1.0"
+
+# From 1.29 on ONNX Runtime tells its maker of the machine and the models, unless this is set
+# before it is imported.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 __all__ = [
     "ArtefactError",

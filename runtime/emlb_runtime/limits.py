@@ -85,6 +85,9 @@ VALUES = Limit("EMLB_MAX_VALUES", 16_000_000, "JSON values")
 ROW = Limit("EMLB_MAX_ROW", 8_000_000, "characters")
 """Characters of one CSV row. A longer one is taken for a quote that is never closed."""
 
+EXPANSION = Limit("EMLB_MAX_EXPANSION", 200, "times its compressed size")
+"""Of compressed JSON lines. Those of notes come to ten or thirty times, a bomb to a thousand."""
+
 NESTING = 64
 """The deepest JSON that is read; the formats' own is five deep."""
 
@@ -96,7 +99,7 @@ FOLDERS = 200
 
 LIMITS = (
     *(NOTE, ANNOTATION_FILE, XML_FILE, XML_ELEMENTS),
-    *(ANNOTATIONS, MENTIONS, LINE, VALUES, ROW),
+    *(ANNOTATIONS, MENTIONS, LINE, VALUES, ROW, EXPANSION),
 )
 """Those that the environment can change."""
 

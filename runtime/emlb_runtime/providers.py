@@ -66,6 +66,8 @@ def import_onnxruntime() -> Any:
         raise BackendError(_collision(sorted(builds)))
     import onnxruntime
 
+    # For Windows builds, and where it was imported before this package and its environment.
+    onnxruntime.disable_telemetry_events()
     return onnxruntime
 
 

@@ -5,6 +5,10 @@ model is made up. ``python crashes.py FOLDER MODE STRIDE MARKS ARGUMENT…`` pri
 
 Modes: ``kill`` dies before, in the middle of, or after an operation; ``power`` also takes away
 what was not synced; ``full`` has the disk full from an operation on, and then free again.
+
+With ``after ARGUMENT…`` behind the others, an unfinished run with those arguments has been there
+before, and the runs have ``--restart``. Run again without it, a command that died may also ask
+for it.
 """
 
 from __future__ import annotations
@@ -31,6 +35,9 @@ from emlb_runtime.records import Document, Entity, ErrorRecord, Note, Relation
 SHARED = (bundle, fingerprint, noteevents, writers)
 MARKER = "Zebrafish"
 DIED = 99
+AFTER = "after"
+RESTART = "--restart"
+INPUTS = ("notes", "missing.txt", "table.csv")
 OTHERS = ("notes", "table.csv", "kept")
 WHENS = ("before", "within", "after")
 
@@ -229,13 +236,16 @@ def start_afresh(folder: Path) -> Path:
 def main() -> None:
     """Go through all operations, ``stride`` at a time."""
     folder, mode, stride, marks = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), sys.argv[4]
-    arguments = ["notes", "missing.txt", "table.csv", *sys.argv[5:]]
+    given = sys.argv[5:]
+    here = given.index(AFTER) if AFTER in given else len(given)
+    arguments = [*INPUTS, *given[:here]]
+    unfinished = [*INPUTS, *given[here + 1 :]] if AFTER in given else None
     run.load_extractor = lambda model, **options: Model()  # type: ignore[assignment]
     output.CHECKPOINT_SECONDS = 0.0 if marks == "all" else 1e9
     compression.MEMBER_NOTES = 3
     work = start_afresh(folder)
-    with suppress(SystemExit):  # typer imports much when it first parses: here, not in each child
-        run.app(["missing.txt", "--quiet", "--out", "no/where"], prog_name="emlb-run")
+    with suppress(SystemExit):  # what is imported late is imported here, not in each child
+        run.command(["missing.txt", "--quiet", "--out", "no/where"])
     code, _ = in_child(folder, arguments)
     expected = contents(work)
     summary = {"crashes": 0, "identical": 0, "expected": len(expected), "code": code}
@@ -244,7 +254,9 @@ def main() -> None:
     at = 1
     while True:
         when = WHENS[dice.randrange(3)] if stride > 1 else WHENS[at % 3]
-        reached = crash(folder, arguments, mode, at, when, expected, code, problems)
+        reached = crash(
+            folder, arguments, mode, at, when, expected, code, problems, unfinished=unfinished
+        )
         if not reached:
             break
         summary["crashes"] += 1
@@ -252,6 +264,17 @@ def main() -> None:
     failed = {problem.split(":")[0] for problem in problems}
     summary["identical"] = summary["crashes"] - len(failed)
     sys.stdout.write(json.dumps(summary | {"problems": problems[:5]}) + "\n")
+
+
+def leave_unfinished(folder: Path, arguments: list[str], seed: int) -> None:
+    """Let a run die somewhere in its midst."""
+    dice = random.Random(seed)
+    while True:
+        at = dice.randint(1, 60)
+        ended, _ = in_child(folder, arguments, FailingOs("kill", at, WHENS[at % 3], at))
+        if ended == DIED and any((folder / "work").rglob("*.state")):
+            return  # else it died when all was done
+        start_afresh(folder)
 
 
 def crash(
@@ -263,10 +286,16 @@ def crash(
     expected: dict[str, bytes],
     code: int,
     problems: list[str],
+    *,
+    unfinished: list[str] | None = None,
 ) -> bool:
     """Die at one operation, and maybe at another of the next run, and then go on to the end."""
     work = start_afresh(folder)
-    ended, said = in_child(folder, arguments, FailingOs(mode, at, when, at))
+    first = arguments
+    if unfinished is not None:
+        leave_unfinished(folder, unfinished, at)
+        first = [*arguments, RESTART]
+    ended, said = in_child(folder, first, FailingOs(mode, at, when, at))
     name = f"{mode} {at} {when}"
     if mode == "full" and ended == 2:
         if said.count("\n") != 1 + ("going on" in said) or "No space left" not in said:
@@ -277,10 +306,13 @@ def crash(
         return False
     if any(MARKER.encode() in data for path, data in contents(work).items() if "state" in path):
         problems.append(f"{name}: the state shows a note")
+    again = first if at % 4 > 1 else arguments
     if at % 2:  # a second end, at some place
         second = FailingOs("kill", 1 + at * 7 % 23, WHENS[at % 3], at)
-        in_child(folder, arguments, second)
-    ended, said = in_child(folder, arguments)
+        in_child(folder, again, second)
+    ended, said = in_child(folder, again)
+    if unfinished is not None and ended == 2 and RESTART in said:
+        ended, said = in_child(folder, first)
     found = contents(work)
     # It died when all was done: like any complete folder, this one is not written over.
     is_refused = ended == 2 and "already holds" in said and len(expected) > 1

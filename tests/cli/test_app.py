@@ -303,7 +303,7 @@ def test_a_module_of_ours_that_is_missing_is_a_bug(stand: Stand) -> None:
     ("error", "sentence"),
     [
         (ConfigError("unknown key 'epoch': did you mean 'epochs'?"), "unknown key 'epoch'"),
-        (FileNotFoundError(2, "No such file", "c.toml"), "'c.toml'"),
+        (FileNotFoundError(2, "No such file", "c.toml"), "emlb train: c.toml: No such file\n"),
     ],
 )
 def test_errors_are_one_sentence(stand: Stand, error: Exception, sentence: str) -> None:

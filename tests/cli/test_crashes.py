@@ -24,13 +24,22 @@ OUTPUTS = {
     ],
 }
 
+RESTARTS = {
+    "triples over documents": (OUTPUTS["triples"], OUTPUTS["documents"]),
+    "gzip over gzip": (OUTPUTS["gzip"], OUTPUTS["gzip"]),
+    "brat over brat": (OUTPUTS["brat"], OUTPUTS["brat"]),
+    "shards over shards": (OUTPUTS["shards"], OUTPUTS["compressed shards"]),
+    "brat over shards": (["--out", "s", "--format", "brat"], OUTPUTS["shards"]),
+    "shards over brat": (OUTPUTS["shards"], ["--out", "s", "--format", "brat"]),
+}
+
 
 def crashes(
-    folder: Path, mode: str, output: str, *, stride: int, marks: str = "all"
+    folder: Path, mode: str, arguments: list[str], *, stride: int, marks: str = "all"
 ) -> dict[str, Any]:
     """What ``crashes.py`` counted."""
     script = Path(__file__).with_name("crashes.py")
-    command = [sys.executable, str(script), str(folder), mode, str(stride), marks, *OUTPUTS[output]]
+    command = [sys.executable, str(script), str(folder), mode, str(stride), marks, *arguments]
     done = subprocess.run(command, capture_output=True, text=True, timeout=500, check=False)
     assert done.returncode == 0, done.stderr
     result: dict[str, Any] = json.loads(done.stdout)
@@ -54,7 +63,7 @@ def check(result: dict[str, Any], *, at_least: int) -> None:
     ],
 )
 def test_an_end_at_some_disk_operation(tmp_path: Path, output: str, mode: str, stride: int) -> None:
-    check(crashes(tmp_path, mode, output, stride=stride), at_least=3)
+    check(crashes(tmp_path, mode, OUTPUTS[output], stride=stride), at_least=3)
 
 
 @pytest.mark.slow
@@ -62,4 +71,27 @@ def test_an_end_at_some_disk_operation(tmp_path: Path, output: str, mode: str, s
 @pytest.mark.parametrize("mode", ["kill", "power", "full"])
 @pytest.mark.parametrize("output", OUTPUTS)
 def test_an_end_at_each_disk_operation(tmp_path: Path, output: str, mode: str, marks: str) -> None:
-    check(crashes(tmp_path, mode, output, stride=1, marks=marks), at_least=20)
+    check(crashes(tmp_path, mode, OUTPUTS[output], stride=1, marks=marks), at_least=20)
+
+
+@pytest.mark.parametrize(
+    ("outputs", "mode", "stride"),
+    [("triples over documents", "kill", 15), ("brat over shards", "power", 50)],
+)
+def test_an_end_at_some_operation_of_a_restart(
+    tmp_path: Path, outputs: str, mode: str, stride: int
+) -> None:
+    output, unfinished = RESTARTS[outputs]
+    check(crashes(tmp_path, mode, [*output, "after", *unfinished], stride=stride), at_least=3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("marks", ["all", "none"])
+@pytest.mark.parametrize("mode", ["kill", "power", "full"])
+@pytest.mark.parametrize("outputs", RESTARTS)
+def test_an_end_at_each_operation_of_a_restart(
+    tmp_path: Path, outputs: str, mode: str, marks: str
+) -> None:
+    output, unfinished = RESTARTS[outputs]
+    arguments = [*output, "after", *unfinished]
+    check(crashes(tmp_path, mode, arguments, stride=1, marks=marks), at_least=20)

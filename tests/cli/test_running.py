@@ -17,16 +17,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner, Result
 
-from emlb_cli import compression, fingerprint, output, run
+from emlb_cli import compression, fingerprint, hardware, output, run
 from emlb_cli.fingerprint import Fingerprint, identify_inputs
 from emlb_cli.state import Mark, RunState
 from emlb_runtime.errors import ArtefactError, ConfigError
 from emlb_runtime.formats import disk
 from emlb_runtime.formats.jsonl import read_documents
 from emlb_runtime.formats.text import NoteFile
+from emlb_runtime.formats.writers import brat_stem
+from emlb_runtime.machine import Machine
 from emlb_runtime.records import Document, Entity, ErrorRecord, Note, Relation
+from tests.cli.invoking import Result, invoke
 
 MARKER = "Zebrafish"
 
@@ -79,9 +81,10 @@ def notes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: Model) -> Path
 
 
 def emlb_run(*arguments: str, input: bytes | None = None) -> Result:
-    result = CliRunner().invoke(run.app, arguments, input=input, prog_name="emlb-run")
+    result = invoke(arguments, input)
     assert MARKER not in result.stderr
     assert "Traceback" not in result.stderr
+    assert "[Errno" not in result.stderr
     for path in Path().rglob("*.state"):
         assert MARKER.encode() not in path.read_bytes()
         assert b"notes" not in path.read_bytes().replace(b'"notes":', b"").replace(b"-notes", b"")
@@ -126,7 +129,7 @@ def test_what_is_done_is_neither_read_nor_extracted_again(
         (["--min-score", "0.5"], "--min-score (0.0 then, 0.5 now)"),
         (["--format", "documents"], "--format (triples then, documents now)"),
         (["--redact-text"], "--redact-text (False then, True now)"),
-        (["--encoding", "latin-1"], "--encoding (utf-8 then, latin-1 now)"),
+        (["--encoding", "latin-1"], "--encoding (utf-8 then, iso8859-1 now)"),
         (["--errors", "replace"], "--errors (strict then, replace now)"),
         (["--compress", "gz"], "--compress (none then, gz now)"),
         (["missing.txt"], "the list of inputs, from missing.txt on (6 then, 7 now)"),
@@ -178,6 +181,58 @@ def test_another_model_or_library_is_refused(
     assert result.exit_code == 2
     assert re.search(r"the model \(one 1\.0 \w{16} then, one 1\.1 \w{16} now\)", result.stderr)
     assert re.search(r"EMLB \(\S+ then, 9\.9 now\)", result.stderr)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "named"),
+    [
+        ("precision", "fp32", "the precision (int8 then, fp32 now)"),
+        ("provider", "CUDAExecutionProvider", "the provider (CPUExecutionProvider then, CUDAEx"),
+        ("batch", 32, "the windows per run (1 then, 32 now)"),
+    ],
+)
+def test_what_really_runs_must_be_the_same(
+    notes: Path, model: Model, monkeypatch: pytest.MonkeyPatch, name: str, value: Any, named: str
+) -> None:
+    break_off(model, "notes", "--out", "o.jsonl")
+    monkeypatch.setattr(model.info, name, value)
+    result = emlb_run("notes", "--out", "o.jsonl")
+    assert result.exit_code == 2
+    assert f"differs in {named}" in result.stderr
+    assert model.read == []
+    assert emlb_run("notes", "--out", "o.jsonl", "--restart").exit_code == 1
+    assert model.read[0] == "notes/0.txt"
+
+
+def test_another_machine_is_refused(
+    notes: Path, model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stand_on(*instructions: str) -> None:
+        machine = Machine("Linux", "x86_64", "Zeon", 2, 2**30, instructions)
+        monkeypatch.setattr(hardware, "read_machine", lambda: machine)
+
+    stand_on("fma", "avx2", "avx512_vnni")
+    break_off(model, "notes", "--out", "o.jsonl")
+    stand_on("fma", "avx2")
+    before = Path("o.jsonl.part").read_bytes()
+    result = emlb_run("notes", "--out", "o.jsonl")
+    assert result.exit_code == 2
+    named = "the machine (Linux x86_64, fma avx2 avx512_vnni then, Linux x86_64, fma avx2 now)"
+    assert f"differs in {named}: give the command" in result.stderr
+    assert (model.read, Path("o.jsonl.part").read_bytes()) == ([], before)
+    stand_on("fma", "avx2", "avx512_vnni")
+    assert emlb_run("notes", "--out", "o.jsonl").exit_code == 1
+
+
+def test_an_encoding_by_another_name_is_the_same(notes: Path, model: Model) -> None:
+    (notes / "0.txt").write_bytes(b"\xff\xfe\xfd")
+    options = ("--format", "documents", "--out")
+    assert emlb_run("notes", *options, "whole.jsonl", "--encoding", "UTF8").exit_code == 1
+    break_off(model, "notes", *options, "o.jsonl", "--encoding", "utf8")
+    assert emlb_run("notes", *options, "o.jsonl").exit_code == 1
+    assert model.read[0] == "notes/4.txt"
+    assert Path("o.jsonl").read_bytes() == Path("whole.jsonl").read_bytes()
+    assert "it is not valid utf-8 at byte 0" in Path("o.jsonl").read_text(encoding="utf-8")
 
 
 def test_chosen_patients_are_hashed(notes: Path, model: Model) -> None:
@@ -312,18 +367,22 @@ def test_redacted_documents_read_back(notes: Path, has_text: bool) -> None:
         (["--shard-notes", "2", "--out", "full"], "already holds shards"),
         (["--format", "brat", "--out", "full"], "already holds .txt or .ann files"),
         (["--format", "brat", "--out", "full", "--restart"], "already holds .txt or .ann"),
+        (["--format", "brat", "--out", "errors"], "files, or errors.jsonl: choose an empty"),
     ],
 )
 def test_what_does_not_go_together(notes: Path, arguments: list[str], sentence: str) -> None:
     Path("file").touch()
     Path("full").mkdir()
+    Path("errors").mkdir()
+    Path("errors", "errors.jsonl").write_text("mine", encoding="utf-8")
     for name in ("part-00001.jsonl", "x.txt"):
         (Path("full") / name).touch()
     result = emlb_run("notes", *arguments)
     assert result.exit_code == 2
     assert sentence in " ".join(result.stderr.split())
     assert sorted(path.name for path in Path("full").iterdir()) == ["part-00001.jsonl", "x.txt"]
-    assert not Path("o", "emlb-run.state").exists()
+    assert Path("errors", "errors.jsonl").read_text(encoding="utf-8") == "mine"
+    assert not list(Path().rglob("emlb-run.state"))
 
 
 @pytest.mark.skipif(sys.version_info >= (3, 14), reason="it has Zstandard")
@@ -347,6 +406,18 @@ def test_shards_hold_so_many_notes(notes: Path) -> None:
         assert b"".join(parts) == Path("whole.jsonl").read_bytes()
 
 
+@pytest.mark.parametrize(
+    "options", [[], ["--compress", "gz"], ["--shard-notes", "4", "--compress", "gz"]]
+)
+def test_documents_read_back_however_they_were_written(notes: Path, options: list[str]) -> None:
+    assert emlb_run("notes", "--out", "o", "--format", "documents", *options).exit_code == 1
+    files = sorted(Path("o").iterdir()) if Path("o").is_dir() else [Path("o")]
+    read = [item for path in files for item in read_documents(path)]
+    assert [document.note.name for document, _ in read] == [f"notes/{n}.txt" for n in range(6)]
+    assert sum(len(document.entities) for document, _ in read) == 7
+    assert [len(report.problems) for _, report in read] == [0, 1, 0, 0, 0, 0]  # one says "crash"
+
+
 @pytest.mark.parametrize("options", [["--format", "brat"], ["--shard-notes", "2"]])
 @pytest.mark.parametrize("restart", [[], ["--restart"]])
 def test_a_run_that_ends_as_another_begins_keeps_its_output(
@@ -367,6 +438,112 @@ def test_a_run_that_ends_as_another_begins_keeps_its_output(
     assert not Path("o", "emlb-run.state").exists()
 
 
+@pytest.mark.parametrize("name", ["o.jsonl.part", "o.jsonl.state"])
+@pytest.mark.parametrize("content", ["", "mine", "mine\nand mine\n"])
+@pytest.mark.parametrize("restart", [[], ["--restart"]])
+def test_a_file_that_happens_to_have_our_name(
+    notes: Path, model: Model, name: str, content: str, restart: list[str]
+) -> None:
+    path = Path(name)
+    path.write_text(content, encoding="utf-8")
+    path.chmod(0o644)
+    result = emlb_run("notes", "--out", "o.jsonl", *restart)
+    if name == "o.jsonl.state" and not content:  # nothing is lost, and it may be ours
+        assert result.exit_code == 1
+        return
+    assert result.exit_code == 2
+    assert result.stderr.count("\n") == 1
+    assert f"{path.resolve()} is there, " in result.stderr
+    assert "move it away, or name another --out" in result.stderr
+    assert (path.read_text(encoding="utf-8"), path.stat().st_mode & 0o777) == (content, 0o644)
+    assert sorted(file.name for file in Path().iterdir()) == ["notes", name]
+    path.unlink()
+    assert emlb_run("notes", "--out", "o.jsonl").exit_code == 1
+
+
+def test_a_folder_in_place_of_the_state_file(notes: Path) -> None:
+    Path("o.jsonl.state").mkdir()
+    result = invoke(["notes", "--out", "o.jsonl"])
+    assert result.exit_code == 2
+    assert result.stderr == f"emlb-run: {Path('o.jsonl.state').resolve()}: Is a directory\n"
+
+
+def test_a_link_in_place_of_the_growing_file(notes: Path) -> None:
+    Path("o.jsonl.part").symlink_to("nowhere")
+    result = emlb_run("notes", "--out", "o.jsonl")
+    assert (result.exit_code, "move it away" in result.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("note", ["notes/0.txt", "notes/2.txt"])
+@pytest.mark.parametrize("ending", [".txt", ".ann"])
+def test_a_pair_that_is_gone_is_missed(
+    notes: Path, model: Model, monkeypatch: pytest.MonkeyPatch, note: str, ending: str
+) -> None:
+    monkeypatch.setattr(output, "CHECKPOINT_SECONDS", 0.0)
+    command = ("notes", "--out", "o", "--format", "brat")
+    break_off(model, *command)
+    path = Path("o", brat_stem(note) + ending)
+    kept = path.read_bytes()
+    path.unlink()
+    result = emlb_run(*command)
+    assert result.exit_code == 2
+    assert f"{path.resolve()} is gone: put it back, or use --restart\n" in result.stderr
+    path.write_bytes(kept[:-1])
+    result = emlb_run(*command)
+    assert result.exit_code == 2
+    assert f"{path.resolve()} is not what the unfinished run wrote: use --rest" in result.stderr
+    path.write_bytes(kept)
+    model.read = []
+    assert emlb_run(*command).exit_code == 1
+    assert model.read == ["notes/4.txt", "notes/5.txt"]
+    endings = sorted(file.suffix for file in Path("o").iterdir())
+    assert endings == [".ann"] * 5 + [".jsonl"] + [".txt"] * 5
+
+
+def test_a_pair_of_a_row_that_is_gone_is_missed(notes: Path, model: Model) -> None:
+    rows = "".join(f"{row},7,rash\n" for row in range(1, 5))
+    Path("t.csv").write_text(f"ROW_ID,SUBJECT_ID,TEXT\n{rows}", encoding="utf-8")
+    command = ("notes/1.txt", "t.csv", "--out", "o", "--format", "brat")
+    break_off(model, *command, at="4")
+    Path("o", "2.ann").unlink()
+    result = emlb_run(*command)
+    assert (result.exit_code, "/2.ann is gone: put it back" in result.stderr) == (2, True)
+    assert emlb_run(*command, "--restart").exit_code == 1
+    assert len(list(Path("o").iterdir())) == 9
+
+
+@pytest.mark.parametrize("at", ["notes/4.txt", "notes/5.txt"])
+def test_a_shard_that_was_changed_is_missed(notes: Path, model: Model, at: str) -> None:
+    command = ("notes", "--out", "o", "--shard-notes", "2", "--format", "documents")
+    break_off(model, *command, at=at)
+    with Path("o", "part-00001.jsonl").open("ab") as file:
+        file.write(b"\n")
+    result = emlb_run(*command)
+    assert result.exit_code == 2
+    assert "part-00001.jsonl is not what the unfinished run wrote: use --rest" in result.stderr
+
+
+SHARDS, PAIRS = ["--shard-notes", "2"], ["--format", "brat"]
+
+
+@pytest.mark.parametrize(("first", "then"), [(SHARDS, PAIRS), (PAIRS, SHARDS)])
+def test_restarting_with_other_files_leaves_none_of_the_first(
+    notes: Path, model: Model, first: list[str], then: list[str]
+) -> None:
+    assert emlb_run("notes", "--out", "whole", *then).exit_code == 1
+    break_off(model, "notes", "--out", "o", *first)
+    own = Path("o", "x.txt" if first == SHARDS else "part-77777.jsonl")
+    own.touch()
+    before = sorted(Path("o").iterdir())
+    result = emlb_run("notes", "--out", "o", *then, "--restart")
+    assert (result.exit_code, "choose an empty folder" in result.stderr) == (2, True)
+    assert sorted(Path("o").iterdir()) == before
+    own.unlink()
+    assert emlb_run("notes", "--out", "o", *then, "--restart").exit_code == 1
+    written = [{path.name: path.read_bytes() for path in Path(o).iterdir()} for o in ("o", "whole")]
+    assert written[0] == written[1]
+
+
 @pytest.mark.parametrize("at", ["notes/4.txt", "notes/5.txt"])
 def test_a_complete_shard_that_is_gone_is_missed(notes: Path, model: Model, at: str) -> None:
     command = ("notes", "--out", "o", "--shard-notes", "2")
@@ -374,7 +551,7 @@ def test_a_complete_shard_that_is_gone_is_missed(notes: Path, model: Model, at: 
     Path("o", "part-00001.jsonl").unlink()
     result = emlb_run(*command)
     assert result.exit_code == 2
-    assert "part-00001.jsonl is gone: use --restart" in result.stderr
+    assert "part-00001.jsonl is gone: put it back, or use --restart" in result.stderr
     assert emlb_run(*command, "--restart").exit_code == 1
     assert len(list(Path("o").iterdir())) == 3
 
@@ -528,13 +705,17 @@ def test_a_fingerprint_survives_its_file(tmp_path: Path) -> None:
     state = RunState.open(path)
     assert state.read() is None
     state.begin(made)
-    marks = [Mark(1, 10, 5, (1, 0, 0, 0, 0)), Mark(2, 20, 6, (2, 0, 0, 0, 0), complete=True)]
+    marks = [
+        Mark(1, 10, 5, (1, 0, 0, 0, 0), (7, 8)),
+        Mark(2, 20, 6, (2, 0, 0, 0, 0), complete=True),
+    ]
     for mark in marks:
         state.record(mark)
     state.close()
     again = RunState.open(path)
     earlier = again.read()
     assert earlier is not None and again.mark == marks[1]
+    assert list(again.sizes) == [7, 8]
     assert made.differences(earlier) == []
     assert Fingerprint({"x": "2", "y": "3"}, inputs).differences(earlier) == [
         "x (1 then, 2 now)",

@@ -106,6 +106,38 @@ def test_mimic_names_documents_by_row(tmp_path: Path) -> None:
     assert [entity.text for entity in document.entities] == ["Rash", "amoxicillin"]
 
 
+def test_compressed_lines_are_found_and_read(tmp_path: Path) -> None:
+    folder = tmp_path / "shards"
+    folder.mkdir()
+    for number in (1, 2):
+        line = {"note": f"{number}.txt", "text": TEXT, "entities": []}
+        packed = gzip.compress(json.dumps(line).encode())
+        (folder / f"part-0000{number}.jsonl.gz").write_bytes(packed)
+    plain = folder / "part-00002.jsonl"  # the second again, unzipped
+    plain.write_bytes(gzip.decompress((folder / "part-00002.jsonl.gz").read_bytes()))
+    for given in ("auto", "documents"):
+        documents = [document for document, _ in scan(folder, format=given)]
+        assert [d.note.name for d in documents if d] == ["1.txt", "2.txt"]
+    assert detect(folder).files == (folder / "part-00001.jsonl.gz", plain)
+    (document,) = read(folder / "part-00001.jsonl.gz")
+    assert document.note.text == TEXT
+    raw = tmp_path / "notes.jsonl.gz"
+    raw.write_bytes(gzip.compress(b'{"text": "Rash"}\n'))
+    (document,) = read(raw)
+    assert (document.note.name, document.note.text) == ("notes:1", "Rash")
+
+
+@pytest.mark.parametrize("name", ["d.jsonl.gz", "folder"])
+def test_damaged_compressed_lines_are_named(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "d.jsonl.gz"
+    if name == "folder":
+        path = tmp_path / name / path.name
+        path.parent.mkdir()
+    path.write_bytes(gzip.compress(b'{"note": "a", "entities": []}\n')[:-9])
+    with pytest.raises(DataError, match=r"d\.jsonl\.gz: cannot be read .*ends early or is damag"):
+        list(scan(tmp_path / name))
+
+
 def test_raw_lines_and_texts(tmp_path: Path) -> None:
     path = tmp_path / "notes.jsonl"
     path.write_text('{"id": "a", "text": "Rash"}\n{"id": "b"}\n', encoding="utf-8")

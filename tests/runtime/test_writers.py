@@ -159,6 +159,16 @@ def test_brat_resumed_ends_with_the_same_files(tmp_path: Path) -> None:
     assert files[0] == files[1]
 
 
+def test_brat_beside_the_notes_themselves(tmp_path: Path) -> None:
+    document = make("a.txt")
+    data = document.note.text.encode("utf-8")
+    (tmp_path / "a.txt").write_bytes(data)
+    with open_writer("brat", tmp_path) as writer:
+        writer.write(document)
+    assert (tmp_path / "a.txt").read_bytes() == data
+    assert (tmp_path / "a.ann").stat().st_size > 0
+
+
 def test_brat_never_overwrites_another_note(tmp_path: Path) -> None:
     with open_writer("brat", tmp_path) as writer:
         writer.write(make("a.txt"))

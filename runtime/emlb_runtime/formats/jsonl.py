@@ -16,6 +16,7 @@ from emlb_runtime.limits import TooLarge, read_lines
 from emlb_runtime.records import Document, Entity, Triple
 
 from ._json_lines import parse_line
+from ._unzipped import open_unzipped
 from ._values import parse_document, parse_mixture, shape_error
 from .report import Report
 
@@ -93,13 +94,13 @@ def read_documents(
     """Read a file in the ``documents`` format, one line at a time.
 
     Args:
-        path: the JSON-lines file. An error record reads as a document without
-            entities, and is reported.
+        path: the JSON-lines file, plain or compressed (gzip; Zstandard from Python 3.14
+            on). An error record reads as a document without entities, and is reported.
         texts: the notes' texts by name, to check the offsets against and to give the
             documents; notes that it lacks have the text in their line, or none.
 
     Raises:
-        DataError: if the file is unreadable or a line is no document.
+        DataError: if the file is unreadable, expands too far or a line is no document.
     """
     for number, value in _read_objects(path):
         yield parse_document(value, str(path), number, texts or {})
@@ -114,7 +115,7 @@ def read_mixture(
     ...]]``) and ``relations`` (``[type, head, tail]``, indices of entities).
 
     Args:
-        path: the JSON-lines file.
+        path: the JSON-lines file, plain or compressed.
         corpora: the corpora to keep; all if None.
 
     Yields:
@@ -164,7 +165,7 @@ def _read_objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """The objects of a JSON-lines file with their line numbers; skips blank lines."""
     number = 0
     try:
-        with path.open("rb") as file:  # binary: only "\n" ends a line
+        with open_unzipped(path) as file:  # binary: only "\n" ends a line
             for number, line in enumerate(read_lines(file), start=1):
                 if number == 1:
                     line = line.removeprefix(b"\xef\xbb\xbf")

@@ -146,6 +146,15 @@ def check_encoding(encoding: str, *, errors: str = "strict") -> None:
         ) from None
 
 
+def encoding_name(encoding: str) -> str:
+    """The one name of an encoding that Python knows by several: ``utf-8`` for ``UTF8``.
+
+    Raises:
+        LookupError: if Python has none; see ``check_encoding``.
+    """
+    return codecs.lookup(encoding).name
+
+
 def _read_table(
     path: Path,
     name: str,
@@ -273,4 +282,4 @@ def _explain_decoding(error: UnicodeError, data: bytes, encoding: str) -> str:
     where = f" at byte {error.start}" if isinstance(error, UnicodeDecodeError) else ""
     marked = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     better = "--encoding utf-16" if marked else "--encoding with the note's encoding"
-    return f"it is not valid {encoding}{where}: try {better}, or --errors replace"
+    return f"it is not valid {encoding_name(encoding)}{where}: try {better}, or --errors replace"

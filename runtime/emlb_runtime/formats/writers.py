@@ -103,13 +103,16 @@ def error_line(record: ErrorRecord) -> bytes:
     return _json_line(_error_to_json(record), "utf-8").encode("utf-8")
 
 
-def write_brat_pair(folder: Path, document: Document, *, durable: bool = False) -> None:
+def write_brat_pair(folder: Path, document: Document, *, durable: bool = False) -> tuple[int, int]:
     """Write a document's ``.txt`` and then its ``.ann`` file, each whole or not at all.
 
     Args:
         folder: an existing one.
         document: the document.
         durable: see ``disk.replace_file``.
+
+    Returns:
+        The sizes of the two files in bytes.
 
     Raises:
         DataError: if the folder holds another note under this name, or brat cannot hold the
@@ -130,6 +133,7 @@ def write_brat_pair(folder: Path, document: Document, *, durable: bool = False) 
     else:
         replace_file(path, text, durable=durable)
     replace_file(folder / f"{stem}.ann", annotations, durable=durable)
+    return len(text), len(annotations)
 
 
 def brat_stem(name: str) -> str:
@@ -244,7 +248,12 @@ class _JsonWriter:
 
 
 class _BratWriter:
-    """A folder with ``.txt`` and ``.ann`` of every note, and the errors beside them."""
+    """A folder with ``.txt`` and ``.ann`` of every note, and the errors beside them.
+
+    It removes nothing, so that the folder may hold the notes already and get their ``.ann``
+    beside them. ``emlb-run`` has a writer of its own, which keeps a ledger and may have to remove
+    what it wrote: hence it wants a folder without either.
+    """
 
     def __init__(self, folder: Path, append: bool) -> None:
         self._folder = folder
