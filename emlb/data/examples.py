@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emlb_runtime.labels import WordSpan
+from emlb_runtime.layout import Layout
 from emlb_runtime.pipeline import Pipeline, align
 from emlb_runtime.records import Document, Entity
 from emlb_runtime.schema import Task
@@ -78,6 +79,7 @@ class Example:
         mentions: gold mentions that BIO labels can hold, on the window's word axis.
         relations: (relation type, head, tail), indices into ``mentions``.
         uncertain: mentions that are gold but that labels cannot hold.
+        layout: what the words may be in a mention that is found.
         doubtful: relations, as in ``relations``, of which it is not known whether they hold.
     """
 
@@ -88,6 +90,7 @@ class Example:
     mentions: tuple[WordSpan, ...]
     relations: tuple[tuple[int, int, int], ...]
     uncertain: tuple[WordSpan, ...]
+    layout: Layout
     doubtful: tuple[tuple[int, int, int], ...] = ()
 
 
@@ -120,8 +123,9 @@ def make_examples(
         related: set[tuple[str, str, str]] = set()
         for index, window in enumerate(state.windows):
             ids, word_pieces = pipeline.window_pieces(state, index)
-            example = _example(document, gold, window, supervision, ids, word_pieces, related)
-            examples.append(example)
+            layout = state.window_layout(index)
+            pieces = (ids, word_pieces)
+            examples.append(_example(document, gold, window, supervision, pieces, layout, related))
         _count_cut(gold, state.windows, unused)
         _count_relations(document, gold, supervision, related, unused)
     return examples
@@ -167,8 +171,8 @@ def _example(
     gold: _Gold,
     window: Window,
     supervision: Supervision,
-    ids: NDArray[np.int64],
-    word_pieces: NDArray[np.int64],
+    pieces: tuple[NDArray[np.int64], NDArray[np.int64]],
+    layout: Layout,
     related: set[tuple[str, str, str]],
 ) -> Example:
     n_words = window.end - window.start
@@ -207,12 +211,12 @@ def _example(
             related.add((relation.type, relation.head, relation.tail))
     return Example(
         supervision,
-        ids,
-        word_pieces,
+        *pieces,
         possible,
         tuple(whole[id] for id in ordered),
         tuple(relations),
         tuple(uncertain),
+        layout,
     )
 
 

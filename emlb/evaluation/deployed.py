@@ -13,7 +13,7 @@ from emlb_runtime.schema import Task
 
 from .counts import Scores
 from .scores import score
-from .thresholds import best_thresholds
+from .thresholds import Evidence, balanced_thresholds
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ def relation_key(relation: Relation, entities: Mapping[str, Entity]) -> Relation
 def choose_thresholds(
     corpora: Sequence[ScoredCorpus], predicted: Sequence[Sequence[Document]]
 ) -> dict[str, float]:
-    """The threshold per relation type that gives the best strict F1 over the corpora.
+    """The threshold per relation type with the best strict F1, as a mean over the corpora.
 
     A type counts where it is annotated in full, if any corpus does that: elsewhere what is
     right and not annotated would push its threshold up.
@@ -127,13 +127,14 @@ def choose_thresholds(
         corpora: of one task; those with ``tune`` count.
         predicted: per corpus, documents with every relation that can be a candidate.
     """
-    candidates: list[tuple[str, float, bool]] = []
-    gold: Counter[str] = Counter()
+    evidence: list[Evidence] = []
     complete = {type for corpus in corpora if corpus.tune for type in corpus.complete}
     for corpus, documents in zip(corpora, predicted, strict=True):
         if not corpus.tune:
             continue
         counted = {t for t in corpus.types if t in corpus.complete or t not in complete}
+        candidates: list[tuple[str, float, bool]] = []
+        gold: Counter[str] = Counter()
         for annotated, found in zip(corpus.documents, documents, strict=True):
             entities = {entity.id: entity for entity in annotated.entities}
             right = {relation_key(r, entities) for r in annotated.relations}
@@ -144,4 +145,5 @@ def choose_thresholds(
                 for relation in found.relations
                 if relation.type in counted
             ]
-    return best_thresholds(candidates, gold)
+        evidence.append(Evidence(candidates, gold))
+    return balanced_thresholds(evidence)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,13 +12,36 @@ _UNINFORMED = 0.5
 """The threshold where no candidate is right, so that no threshold is better than another."""
 
 
+class Evidence(NamedTuple):
+    """What one corpus has to say of thresholds."""
+
+    scores: Sequence[tuple[str, float, bool]]
+    """Type, score (a probability) and whether gold has it, for each candidate."""
+    gold: Mapping[str, int]
+    """Gold relations per type, with those that no candidate reaches because a mention was not
+    found."""
+
+
+_Group = tuple[NDArray[np.float64], NDArray[np.bool_], int]
+"""Scores of candidates, whether each is right, and the number of gold relations."""
+
+
 def best_thresholds(
     scores: Sequence[tuple[str, float, bool]],
     gold: Mapping[str, int],
     *,
     minimum: int = 20,
 ) -> dict[str, float]:
-    """The threshold of each relation type that gives the highest F1.
+    """``balanced_thresholds`` of one corpus."""
+    return balanced_thresholds([Evidence(scores, gold)], minimum=minimum)
+
+
+def balanced_thresholds(corpora: Sequence[Evidence], *, minimum: int = 20) -> dict[str, float]:
+    """The threshold of each relation type that gives the highest F1, as a mean over corpora.
+
+    Each corpus counts the same, so that a large one of easy texts does not decide for a small
+    one of hard texts. One with fewer than `minimum` relations of the type is joined to the next
+    larger one.
 
     A candidate counts as predicted if its score is at least the threshold. Each threshold
     lies halfway between the last score it lets in and the next below (0 if there is
@@ -25,49 +49,75 @@ def best_thresholds(
     equally good ones the highest is taken: fewer predictions for the same F1.
 
     Args:
-        scores: type, score (a probability) and whether gold has it, for each candidate.
-        gold: number of gold relations per type, with those that no candidate reaches
-            because a mention was not found.
-        minimum: types with fewer gold relations get the threshold that is best for all
-            types together: too few to choose on. So do types without a right candidate.
+        corpora: their candidates and gold relations.
+        minimum: types with fewer gold relations in all corpora get the threshold that is
+            best for all types together: too few to choose on. So do types without a right
+            candidate.
 
     Returns:
-        A threshold for each type of `gold` or `scores`; 0.5 if nothing can be learned.
+        A threshold for each type of gold or scores; 0.5 if nothing can be learned.
 
     Raises:
-        ValueError: if a score is not a number from 0 to 1, or a type has more right
-            candidates than gold relations.
+        ValueError: if a score is not a number from 0 to 1, or a corpus has more right
+            candidates of a type than gold relations.
     """
-    types = np.array([type for type, _, _ in scores], dtype=object)
-    values = np.array([value for _, value, _ in scores], dtype=np.float64)
-    right = np.array([flag for _, _, flag in scores], dtype=np.bool_)
-    _check(types, values, right, gold)
-    pooled = _best(values, right, sum(gold.values()))
+    groups: dict[str, list[_Group]] = {}
+    for scores, gold in corpora:
+        types = np.array([type for type, _, _ in scores], dtype=object)
+        values = np.array([value for _, value, _ in scores], dtype=np.float64)
+        right = np.array([flag for _, _, flag in scores], dtype=np.bool_)
+        _check(types, values, right, gold)
+        for type in {*gold, *types}:
+            own = types == type
+            groups.setdefault(type, []).append((values[own], right[own], gold.get(type, 0)))
+    everything = [group for of_type in groups.values() for group in of_type]
+    pooled = _best([_pool(everything)]) if everything else None
     default = _UNINFORMED if pooled is None else pooled
     thresholds = {}
-    for type in sorted({*gold, *types}):
-        own = None
-        if (total := gold.get(type, 0)) >= minimum:
-            chosen = types == type
-            own = _best(values[chosen], right[chosen], total)
-        thresholds[type] = default if own is None else own
+    for type in sorted(groups):
+        enough = sum(total for _, _, total in groups[type]) >= minimum
+        best = _best(_join_small(groups[type], minimum)) if enough else None
+        thresholds[type] = default if best is None else best
     return thresholds
 
 
-def _best(values: NDArray[np.float64], right: NDArray[np.bool_], gold: int) -> float | None:
-    """The best threshold for these candidates; None if none of them is right."""
-    if not right.any():
+def _pool(groups: Sequence[_Group]) -> _Group:
+    values, right, totals = zip(*groups, strict=True)
+    return np.concatenate(values), np.concatenate(right), sum(totals)
+
+
+def _join_small(groups: Sequence[_Group], minimum: int) -> list[_Group]:
+    """Groups of at least so many relations each, the smaller ones with the next larger."""
+    joined: list[_Group] = []
+    waiting: list[_Group] = []
+    for group in sorted(groups, key=lambda group: group[2]):
+        waiting.append(group)
+        if sum(total for _, _, total in waiting) >= minimum:
+            joined.append(_pool(waiting))
+            waiting = []
+    return joined
+
+
+def _best(groups: Sequence[_Group]) -> float | None:
+    """The threshold with the best mean F1 of these; None if no candidate is right."""
+    if not any(right.any() for _, right, _ in groups):
         return None
-    order = np.argsort(-values, kind="stable")
-    values, found = values[order], np.cumsum(right[order])
-    # A threshold cannot part equal scores: look only where the next score is lower.
-    below = np.append(values[1:], 0.0)
-    cuts = np.append(values[1:] < values[:-1], True)
-    f1 = np.where(cuts, 2 * found / (np.arange(1, len(values) + 1) + gold), -1.0)
+    values = np.unique(np.concatenate([values for values, _, _ in groups]))[::-1]
+    f1 = np.mean([_f1(group, values) for group in groups], axis=0)
     cut = int(np.argmax(f1))
-    threshold = float((values[cut] + below[cut]) / 2)
+    below = values[cut + 1] if cut + 1 < len(values) else 0.0
+    threshold = float((values[cut] + below) / 2)
     # Between neighbouring floats the middle rounds to one of them, maybe the lower.
-    return threshold if threshold > below[cut] else float(values[cut])
+    return threshold if threshold > below else float(values[cut])
+
+
+def _f1(group: _Group, thresholds: NDArray[np.float64]) -> NDArray[np.float64]:
+    """F1 of a group's candidates at each of some thresholds."""
+    values, right, total = group
+    order = np.argsort(-values, kind="stable")
+    n_let_in = np.searchsorted(-values[order], -thresholds, side="right")
+    found = np.concatenate([[0], np.cumsum(right[order])])[n_let_in]
+    return np.asarray(2 * found / np.maximum(n_let_in + total, 1), dtype=np.float64)
 
 
 def _check(

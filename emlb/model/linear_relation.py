@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
-from .gather import cover, gather_spans, pick
+from .gather import cover, gather_spans, pick_sides
 
 
 class LinearRelationHead(nn.Module):
@@ -41,6 +40,6 @@ class LinearRelationHead(nn.Module):
         hidden = hidden * attention_mask[..., None].to(hidden.dtype)
         inside = cover(spans, hidden.shape[1], dtype=hidden.dtype)
         span = self.span(gather_spans(hidden, spans, inside)) + self.span_type(spans[..., 2])
-        sides = torch.cat([pick(span, pairs[..., 0:1]), pick(span, pairs[..., 1:2])], dim=-1)
+        sides = pick_sides(span, pairs, width=self.span.out_features)
         logits: Tensor = self.output(self.dropout(sides))
         return logits

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from .gather import cover, gather_spans, pick
+from .gather import cover, gather_spans, pick, pick_sides
 
 DISTANCES = (1, 2, 4, 8, 16, 32, 64)
 """Lower bounds, in pieces, of the buckets of the gap between two mentions."""
@@ -90,53 +90,104 @@ class RelationHead(nn.Module):
         pieces = self.piece_norm(hidden + inside.transpose(1, 2) @ typed)
         span = self.span(gather_spans(pieces, spans, inside)) + self.span_type(spans[..., 2])
 
-        head, tail = pairs[..., 0:1], pairs[..., 1:2]
-        asked = pick(self.query_head(span), head) + pick(self.query_tail(span), tail)
-        place = torch.arange(hidden.shape[1], device=hidden.device)
-        bias, bucket = self._places(place, inside, spans, head, tail)
-        bias = bias + (1.0 - attention_mask[:, None, None, :].to(hidden.dtype)) * MASKED
-        answer, weights = self._attend(asked, pieces, bias)  # (B, P, 2H)
+        key, value = self._remember(pieces)
+        asked = self._ask(span, key) + self._inside(inside, attention_mask)
+        cuts, bucket = find_cuts(pick(spans[..., :2], pairs))
+        scores = self._of_pairs(asked, pairs) + self._beside(cuts, hidden)
+        weights = scores.softmax(dim=-1)  # (B, 2, heads, P, T)
 
-        sides = torch.cat([pick(span, head), pick(span, tail)], dim=-1)
-        pair = self.pair_norm(sides + answer + self.distance(bucket))
+        sides = pick_sides(span, pairs, width=self.n_heads * self.head_width)
+        # The weights of a pair add up to one: each of its answers has the values' bias once.
+        apart = self.distance.weight + torch.cat([self.value.bias, self.value.bias])
+        apart = nn.functional.embedding(bucket, apart)
+        pair = self.pair_norm(sides + self._answer(weights, value) + apart)
         mixed = nn.functional.gelu(self.hidden(self.dropout(pair)))
         logits: Tensor = self.output(self.dropout(mixed))
-        return logits, weights
+        return logits, weights.flatten(1, 2)
 
-    def _places(
-        self, place: Tensor, inside: Tensor, spans: Tensor, head: Tensor, tail: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Attention bias (B, 2·heads, P, T) and distance bucket (B, P) of each pair."""
-        bounds = spans[..., :2]
-        head_at, tail_at = pick(bounds, head), pick(bounds, tail)
-        low, high = torch.minimum(head_at, tail_at), torch.maximum(head_at, tail_at)
-        between_start, between_end = low[..., 1:2], high[..., 0:1]
-        kinds = torch.stack(
-            [
-                pick(inside, head),
-                pick(inside, tail),
-                ((place >= between_start) & (place < between_end)).to(inside.dtype),
-                (place < low[..., 0:1]).to(inside.dtype),
-                (place >= high[..., 1:2]).to(inside.dtype),
-            ],
-            dim=-1,
+    def _remember(self, pieces: Tensor) -> tuple[Tensor, Tensor]:
+        """Keys and values (B, 1, heads, T, H / heads), the latter without their bias.
+
+        Both sides of a pair have the same.
+        """
+        both = nn.functional.linear(pieces, torch.cat([self.key.weight, self.value.weight]))
+        both = both.reshape(*both.shape[:2], 2, self.n_heads, self.head_width)
+        key, value = both.permute(0, 2, 3, 1, 4).chunk(2, dim=1)
+        return key, value
+
+    def _ask(self, span: Tensor, key: Tensor) -> Tensor:
+        """(B, 2 sides, heads, 2S, T) what each mention asks of each piece, as head and as tail.
+
+        A pair asks what its two mentions ask, added up, and there are fewer mentions than
+        pairs.
+        """
+        none = torch.zeros_like(self.query_head.bias)
+        query = nn.functional.linear(
+            span,
+            torch.cat([self.query_head.weight, self.query_tail.weight]),
+            torch.cat([self.query_head.bias, none]),
         )
-        gap = between_end - between_start
-        bounds_of_buckets = torch.tensor(DISTANCES, device=gap.device)
-        bucket = (gap >= bounds_of_buckets).sum(dim=-1)
-        tail_first = (tail_at[..., 0] < head_at[..., 0]).to(bucket.dtype)
-        bias = self.place(kinds).permute(0, 3, 1, 2)
-        return bias, bucket + tail_first * (len(DISTANCES) + 1)
+        query = query.reshape(*query.shape[:2], 2, 2, self.n_heads, self.head_width)
+        query = query.permute(0, 3, 4, 2, 1, 5)  # (B, sides, heads, as head or tail, S, …)
+        query = query.reshape(query.shape[0], 2, self.n_heads, -1, self.head_width)
+        asked: Tensor = query @ key.transpose(-1, -2) * self.head_width**-0.5
+        return asked
 
-    def _attend(self, asked: Tensor, pieces: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, P, 2H), what each side of each pair sees in the window, and how it weighs it."""
-        batch, n_pairs, _ = asked.shape
-        shape = (batch, pieces.shape[1], self.n_heads, self.head_width)
-        key = self.key(pieces).reshape(shape).permute(0, 2, 3, 1).repeat(1, 2, 1, 1)
-        value = self.value(pieces).reshape(shape).permute(0, 2, 1, 3).repeat(1, 2, 1, 1)
-        query = asked.reshape(batch, n_pairs, 2 * self.n_heads, self.head_width)
-        scores = query.permute(0, 2, 1, 3) @ key * self.head_width**-0.5 + bias
-        weights = scores.softmax(dim=-1)  # (B, 2·heads, P, T)
-        seen: Tensor = weights @ value  # (B, 2·heads, P, H / heads)
-        width = 2 * self.n_heads * self.head_width
-        return seen.permute(0, 2, 1, 3).reshape(batch, n_pairs, width), weights
+    def _inside(self, inside: Tensor, attention_mask: Tensor) -> Tensor:
+        """(B, 2, heads, 2S, T) the bias of each mention's own pieces, and of padding."""
+        place = self.place.weight[:, :2].reshape(2, self.n_heads, 2, 1, 1)
+        masked = (1.0 - attention_mask.to(inside.dtype)) * MASKED
+        bias = place * inside[:, None, None, None] + masked[:, None, None, None, None]
+        return bias.reshape(bias.shape[0], 2, self.n_heads, -1, bias.shape[5])
+
+    def _of_pairs(self, asked: Tensor, pairs: Tensor) -> Tensor:
+        """(B, 2, heads, P, T) what each pair asks, given (B, 2, heads, 2S, T)."""
+        n_rows = asked.shape[3]
+        first = torch.arange(asked.shape[0] * 2 * self.n_heads, device=pairs.device) * n_rows
+        first = first.reshape(-1, 2, self.n_heads, 1)
+        head, tail = pairs[:, None, None].unbind(dim=-1)
+        rows = asked.flatten(0, -2)
+        as_head = nn.functional.embedding(first + head, rows)
+        return as_head + nn.functional.embedding(first + tail + n_rows // 2, rows)
+
+    def _beside(self, cuts: Tensor, hidden: Tensor) -> Tensor:
+        """(B, 2, heads, P, T) the bias of the pieces before, between and after two mentions.
+
+        A piece after them has none, in exchange for the negative one of all others: only the
+        differences between a pair's scores matter.
+        """
+        n_pieces = hidden.shape[1]
+        left_of = torch.ones((n_pieces + 1, n_pieces), dtype=hidden.dtype, device=hidden.device)
+        left = nn.functional.embedding(cuts, left_of.tril(-1))  # (B, 4, P, T)
+        between, before, after = self.place.weight[:, 2:].unbind(dim=1)
+        steps = torch.stack([before, -between, between, -after], dim=1)
+        bias = steps @ left.flatten(2)
+        return bias.reshape(bias.shape[0], 2, self.n_heads, -1, n_pieces)
+
+    def _answer(self, weights: Tensor, value: Tensor) -> Tensor:
+        """(B, P, 2H) what each side of each pair sees in the window, less the values' bias."""
+        seen = (weights @ value).permute(0, 3, 1, 2, 4)
+        return seen.reshape(*seen.shape[:2], 2 * self.n_heads * self.head_width)
+
+
+def find_cuts(at: Tensor) -> tuple[Tensor, Tensor]:
+    """Where the pieces beside the mentions of pairs begin and end, and how far these are apart.
+
+    Args:
+        at: (B, P, 2, 2) start, and one past the last piece, of head and of tail.
+
+    Returns:
+        (B, 4, P) end of the pieces before both mentions, start and end of those between, start
+        of those after. Between mentions that overlap there are none: start and end are equal.
+
+        (B, P) row of the distance table: the bucket of the gap, those where the tail comes
+        first behind the others.
+    """
+    head, tail = at.unbind(dim=2)
+    low, high = torch.minimum(head, tail), torch.maximum(head, tail)
+    high = torch.maximum(high, low[..., 1:2])
+    gap = high[..., 0:1] - low[..., 1:2]
+    bucket = (gap >= torch.tensor(DISTANCES, device=gap.device)).sum(dim=-1)
+    tail_first = (tail[..., 0] < head[..., 0]).to(bucket.dtype)
+    cuts = torch.cat([low, high], dim=-1).transpose(1, 2)
+    return cuts, bucket + tail_first * (len(DISTANCES) + 1)

@@ -56,8 +56,8 @@ def cross_attention_loss(looks: Tensor, spans: Tensor, pairs: Tensor, weights: T
     """
     inside = cover(spans, looks.shape[-1], dtype=looks.dtype)
     from_head, from_tail = (side.mean(dim=1) for side in looks.chunk(2, dim=1))  # (B, P, T)
-    at_tail = (from_head * pick(inside, pairs[..., 1:2])).sum(dim=-1)
-    at_head = (from_tail * pick(inside, pairs[..., 0:1])).sum(dim=-1)
+    at_tail = (from_head * pick(inside, pairs[..., 1])).sum(dim=-1)
+    at_head = (from_tail * pick(inside, pairs[..., 0])).sum(dim=-1)
     return (weights * (_surprise(at_tail) + _surprise(at_head)) / 2).sum()
 
 

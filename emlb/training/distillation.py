@@ -37,6 +37,8 @@ from emlb.model.pretrained import LoadedTokenizer, TrainedModel
 from emlb_runtime.crf import Crf
 from emlb_runtime.decode import score_pairs
 from emlb_runtime.errors import ConfigError, DataError
+from emlb_runtime.layout import Layout
+from emlb_runtime.mentions import bar
 from emlb_runtime.pipeline import Pipeline, pad_windows
 from emlb_runtime.records import Document
 from emlb_runtime.schema import Task, enumerate_pairs
@@ -53,6 +55,7 @@ Ints = NDArray[np.int64]
 class _Window:
     ids: Ints
     word_pieces: Ints
+    layout: Layout
 
 
 def distil(
@@ -165,7 +168,8 @@ def _cut(
             break
         state = pipeline.prepare(document.note)
         windows += [
-            _Window(*pipeline.window_pieces(state, index)) for index in range(len(state.windows))
+            _Window(*pipeline.window_pieces(state, index), state.window_layout(index))
+            for index in range(len(state.windows))
         ]
     return windows
 
@@ -203,9 +207,9 @@ class _Teacher:
         self._hidden = encoded.hidden
         scores = encoded.emissions[self._task.name]
         self.marginals = [
-            self._crf.lattices(scores[row : row + 1, window.word_pieces[:-1]], [n])[0].marginals()
+            self._crf.lattices(barred[None], [len(barred)])[0].marginals()
             for row, window in enumerate(windows)
-            if (n := len(window.word_pieces) - 1)
+            if len(barred := bar(scores[row, window.word_pieces[:-1]], window.layout))
         ]
 
     def votes(
@@ -267,6 +271,7 @@ def _example(
         sure,
         tuple(relations),
         tuple(mention for mention in mentions if mention not in sure),
+        window.layout,
         tuple(doubtful),
     )
 

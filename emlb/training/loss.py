@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,7 @@ from emlb.data.examples import Example
 from emlb.model.model import EmlbModel, JointOutput
 from emlb.model.relation import RelationHead
 from emlb_runtime.labels import WordSpan
+from emlb_runtime.mentions import find_mentions
 from emlb_runtime.pipeline import Special, pad_windows
 
 from .attention_loss import attention_loss, cross_attention_loss
@@ -43,7 +45,11 @@ class Losses:
 
 
 def collate(
-    items: Sequence[Mapping[str, Any]], *, special: Special, word_dropout: float = 0.0
+    items: Sequence[Mapping[str, Any]],
+    *,
+    special: Special,
+    word_dropout: float = 0.0,
+    mention_dropout: float = 0.0,
 ) -> dict[str, Any]:
     """A batch of ``ExampleSet`` items: padded piece ids, attention mask, and the examples.
 
@@ -52,12 +58,14 @@ def collate(
         special: the padding token, and the one that hides a word.
         word_dropout: share of words that are hidden, so that mentions are learned from their
             surroundings too. Drawn from torch's own generator, which checkpoints keep.
+        mention_dropout: share of annotated mentions that are hidden whole.
     """
     examples: list[Example] = [item["example"] for item in items]
     ids, mask = pad_windows([example.input_ids for example in examples], special.pad)
-    if word_dropout and special.mask is not None:
+    if special.mask is not None and (word_dropout or mention_dropout):
         for row, example in zip(ids, examples, strict=True):
-            _hide_words(row, example.word_pieces, special.mask, word_dropout)
+            hidden = _draw_hidden(example, word_dropout, mention_dropout)
+            _hide_words(row, example.word_pieces, hidden, special.mask)
     return {
         "input_ids": torch.from_numpy(ids),
         "attention_mask": torch.from_numpy(mask),
@@ -65,11 +73,20 @@ def collate(
     }
 
 
+def _draw_hidden(example: Example, words: float, mentions: float) -> NDArray[np.bool_]:
+    """(W,) which words to hide: a share of all, and those of a share of the mentions."""
+    hidden: NDArray[np.bool_] = torch.rand(len(example.word_pieces) - 1).numpy() < words
+    if mentions:
+        drawn = torch.rand(len(example.mentions)).numpy() < mentions
+        for start, end, _ in itertools.compress(example.mentions, drawn):
+            hidden[start:end] = True
+    return hidden
+
+
 def _hide_words(
-    ids: NDArray[np.int64], word_pieces: NDArray[np.int64], mask: int, share: float
+    ids: NDArray[np.int64], word_pieces: NDArray[np.int64], hidden: NDArray[np.bool_], mask: int
 ) -> None:
-    """Put the mask token in place of every piece of some words."""
-    hidden = torch.rand(len(word_pieces) - 1).numpy() < share
+    """Put the mask token in place of every piece of those words."""
     for word in np.flatnonzero(hidden):
         ids[word_pieces[word] : word_pieces[word + 1]] = mask
 
@@ -164,9 +181,8 @@ class JointLoss:
     ) -> list[list[WordSpan]]:
         crf = self._model.head(task).crf.deployed()
         scores = emissions.detach().cpu().numpy()
-        lengths = [len(example.possible) for example in examples]
-        scheme = examples[0].supervision.task.scheme
-        return [scheme.decode(path) for path in crf.viterbi(scores, lengths)]
+        found = find_mentions(crf, scores, [example.layout for example in examples])
+        return [[span for span, _ in mentions] for mentions in found]
 
     def _relation_losses(
         self,

@@ -5,6 +5,7 @@ A graph is copied in memory and its softmax made an output; the bundle stays as 
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -61,15 +62,15 @@ class BundleAttention:
             "pairs": pairs[None],
         }
         logits, weights = self._sessions[task].run(["logits", self._outputs[task]], inputs)
-        shape = weights.shape
+        pairs_by_pieces = (len(pairs), len(hidden))
+        n_heads = math.prod(weights.shape[:-2])  # a graph may have one axis for sides and heads
         if (
-            len(shape) != 4
-            or shape[1] % 2
-            or (shape[0], *shape[2:]) != (1, len(pairs), len(hidden))
+            n_heads % 2
+            or weights.shape[-2:] != pairs_by_pieces
             or not np.allclose(weights.sum(axis=-1), 1.0, atol=1e-3)
         ):
             raise ArtefactError(f"task {task}: the relation head's softmax is not its attention")
-        return RelationLook(logits[0], weights[0])
+        return RelationLook(logits[0], weights.reshape(n_heads, *pairs_by_pieces))
 
     def encode(self, input_ids: Ints) -> EncoderLook | None:
         """None: the bundle's encoder keeps its attention to itself."""
@@ -84,7 +85,7 @@ def with_attention(graph: bytes, *, name: str) -> tuple[bytes, str]:
         name: the file's name, for messages.
 
     Returns:
-        The copy, and the name of the output: (B, 2·heads, P, T).
+        The copy, and the name of the output: (B, 2, heads, P, T).
 
     Raises:
         BundleError: if it is not an ONNX file.
@@ -101,6 +102,6 @@ def with_attention(graph: bytes, *, name: str) -> tuple[bytes, str]:
             "name the trained model's folder in place of the bundle"
         )
     model.graph.output.append(
-        onnx.helper.make_tensor_value_info(found[0], onnx.TensorProto.FLOAT, [None] * 4)
+        onnx.helper.make_tensor_value_info(found[0], onnx.TensorProto.FLOAT, None)
     )
     return model.SerializeToString(), found[0]

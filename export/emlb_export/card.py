@@ -72,6 +72,7 @@ def render_card(
         "int8 keeps one scale per word piece, so a note's result does not depend on what runs "
         "beside it. It is exact on processors with AVX-VNNI, AVX-512 VNNI or Arm dot products; "
         "older x86 processors may round differently: compare with `--precision fp32` there."
+        + (" The relation heads are int8 too." if set(config.encoders) == {"int8"} else "")
         if "int8" in config.encoders
         else "This bundle has no int8 encoder.",
     ]

@@ -3,7 +3,8 @@
 Weights are int8 with one scale per output column. Activations are quantised while running
 with one scale per piece (row): ``y[t] = s_t · w_s · (q_t Wq)``. Usual dynamic quantisation
 has one scale for the whole batch: one patient's outlier then coarsens every other patient's
-note, and its error is about twice as large. The graph holds standard operators only.
+note, and its error is about twice as large. Products are ONNX Runtime's
+``MatMulIntegerToFloat``, which scales columns while they are still in the cache.
 
 Inputs of matrices that narrow (the second feed-forward matrix, behind GELU) are mostly
 positive; they get a range of their own, ``x = s_t · q_t + m_t``, whose constant part is one
@@ -25,22 +26,30 @@ from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 Floats = NDArray[np.float32]
 
+CONTRIB = "com.microsoft"
+"""The domain of ONNX Runtime's own operators."""
+
 MIN_EMBEDDING_ROWS = 1024
 """Smaller lookup tables (positions, types) stay as they are."""
 
 
-def quantize(source: Path, target: Path) -> None:
-    """Write the int8 form of an encoder graph.
+def quantize(source: Path, target: Path, *, own_ranges: bool = True, min_columns: int = 1) -> None:
+    """Write the int8 form of an encoder or relation graph.
 
     Args:
         source: fp32 ONNX file, opset 17 or lower (``ReduceMax`` with axes as attribute).
         target: the file to write.
+        own_ranges: give the inputs of matrices that narrow a range of their own. What leaves
+            a layer norm needs none.
+        min_columns: narrower matrices stay as they are.
     """
     model = onnx.load(str(source))
-    graph = _Quantizer(model.graph)
+    graph = _Quantizer(model.graph, own_ranges=own_ranges, min_columns=min_columns)
     for node in list(model.graph.node):
         graph.add(node)
     graph.finish()
+    if all(item.domain != CONTRIB for item in model.opset_import):
+        model.opset_import.append(helper.make_opsetid(CONTRIB, 1))
     onnx.checker.check_model(model)
     onnx.save(model, str(target))
 
@@ -48,8 +57,10 @@ def quantize(source: Path, target: Path) -> None:
 class _Quantizer:
     """Rewrites a graph node by node."""
 
-    def __init__(self, graph: onnx.GraphProto) -> None:
+    def __init__(self, graph: onnx.GraphProto, *, own_ranges: bool, min_columns: int) -> None:
         self._graph = graph
+        self._own_ranges = own_ranges
+        self._min_columns = min_columns
         self._weights = {item.name: item for item in graph.initializer}
         self._nodes: list[NodeProto] = []
         self._new: list[TensorProto] = []
@@ -58,12 +69,15 @@ class _Quantizer:
         self._constant("int8_levels", np.float32(1 / 127))
         self._constant("uint8_levels", np.float32(1 / 255))
         self._constant("smallest_scale", np.float32(1e-12))
-        self._constant("middle", np.float32(128))
-        self._constant("middle_u8", np.uint8(128))
+        self._constant("one", np.float32(1))
+        self._constant("as_list", np.array([-1]))
+        self._constant("middle", np.uint8(128))
 
     def add(self, node: NodeProto) -> None:
         """Copy a node, or put its quantised form in its place."""
-        if node.op_type == "MatMul" and self._is_matrix(node.input[1]):
+        if node.op_type == "MatMul" and self._is_matrix(
+            node.input[1], min_columns=self._min_columns
+        ):
             self._matmul(node)
         elif node.op_type == "Gather" and self._is_matrix(node.input[0], MIN_EMBEDDING_ROWS):
             self._embedding(node)
@@ -79,29 +93,34 @@ class _Quantizer:
         del self._graph.node[:]
         self._graph.node.extend(self._nodes)
 
-    def _is_matrix(self, name: str, min_rows: int = 1) -> bool:
+    def _is_matrix(self, name: str, min_rows: int = 1, min_columns: int = 1) -> bool:
         weight = self._weights.get(name)
         return (
             weight is not None
             and weight.data_type == TensorProto.FLOAT
             and len(weight.dims) == 2
             and weight.dims[0] >= min_rows
+            and weight.dims[1] >= min_columns
         )
 
     def _matmul(self, node: NodeProto) -> None:
         source, name = node.input
         out = node.output[0]
         weight = numpy_helper.to_array(self._weights[name]).astype(np.float32)
-        own_range = weight.shape[0] > weight.shape[1]
+        own_range = self._own_ranges and weight.shape[0] > weight.shape[1]
+        self._constant(f"{source}_flat", np.array([-1, weight.shape[0]]))
         quantized, scale = self._activation(source, own_range)
         levels, column_scale = _symmetric(weight, axis=0)
         self._replaced.add(name)
         self._constant(f"{name}_int8", levels)
         self._constant(f"{name}_scale", column_scale)
-        zero = [] if own_range else ["middle_u8"]
-        self._op("MatMulInteger", [quantized, f"{name}_int8", *zero], f"{out}_int32")
-        self._op("Cast", [f"{out}_int32"], f"{out}_levels", to=TensorProto.FLOAT)
-        self._op("Mul", [f"{out}_levels", f"{name}_scale"], f"{out}_columns")
+        zero = [] if own_range else ["middle"]
+        self._op(
+            "MatMulIntegerToFloat",
+            [quantized, f"{name}_int8", "one", f"{name}_scale", *zero],
+            f"{out}_columns",
+            domain=CONTRIB,
+        )
         if not own_range:
             self._op("Mul", [f"{out}_columns", scale], out)
             return
@@ -122,20 +141,36 @@ class _Quantizer:
             self._op("Mul", [f"{base}_extent", "uint8_levels"], f"{base}_step")
             self._op("Max", [f"{base}_step", "smallest_scale"], f"{base}_scale")
             self._op("Sub", [source, f"{source}_lowest"], f"{base}_shifted")
-            self._op("Div", [f"{base}_shifted", f"{base}_scale"], f"{base}_levels")
-            self._op("Round", [f"{base}_levels"], f"{base}_whole")
+            self._levels(f"{base}_shifted", base, f"{source}_flat", zero="")
         else:
             self._op("Abs", [source], f"{base}_size")
             self._op("ReduceMax", [f"{base}_size"], f"{base}_extent", axes=[-1], keepdims=1)
             self._op("Mul", [f"{base}_extent", "int8_levels"], f"{base}_step")
             self._op("Max", [f"{base}_step", "smallest_scale"], f"{base}_scale")
-            self._op("Div", [source, f"{base}_scale"], f"{base}_levels")
-            self._op("Round", [f"{base}_levels"], f"{base}_signed")
-            self._op("Add", [f"{base}_signed", "middle"], f"{base}_whole")
-        # Unsigned levels: ONNX Runtime's fast x86 kernels multiply uint8 by int8.
-        self._op("Cast", [f"{base}_whole"], f"{base}_uint8", to=TensorProto.UINT8)
+            self._levels(source, base, f"{source}_flat", zero="middle")
         self._quantized[source, own_range] = (f"{base}_uint8", f"{base}_scale")
         return self._quantized[source, own_range]
+
+    def _levels(self, source: str, base: str, flat: str, *, zero: str) -> None:
+        """Every row divided by its scale, rounded, and shifted by the level that means zero.
+
+        Levels are unsigned: ONNX Runtime's fast x86 kernels multiply uint8 by int8.
+        """
+        self._op("Shape", [source], f"{base}_shape")
+        self._op("Reshape", [source, flat], f"{base}_rows")
+        self._op("Reshape", [f"{base}_scale", "as_list"], f"{base}_scales")
+        zeros = []
+        if zero:
+            self._op("Shape", [f"{base}_scales"], f"{base}_count")
+            self._op("Expand", [zero, f"{base}_count"], f"{base}_zeros")
+            zeros = [f"{base}_zeros"]
+        self._op(
+            "QuantizeLinear",
+            [f"{base}_rows", f"{base}_scales", *zeros],
+            f"{base}_levels",
+            axis=0,
+        )
+        self._op("Reshape", [f"{base}_levels", f"{base}_shape"], f"{base}_uint8")
 
     def _embedding(self, node: NodeProto) -> None:
         name, index = node.input

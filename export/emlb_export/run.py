@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from emlb.evaluation import reliability
-from emlb.evaluation.run import evaluate
+from emlb.evaluation.run import Report, evaluate
 from emlb.model.pretrained import TrainedModel
 from emlb_runtime.bundle import CONFIG_NAME, PRECISIONS, Bundle, BundleConfig
 from emlb_runtime.errors import ArtefactError, ConfigError, DataError
@@ -21,7 +21,15 @@ from emlb_runtime.pipeline import Pipeline
 from emlb_runtime.records import Note
 
 from .card import Checks, render_card
-from .files import FP32_NAME, INT8_NAME, optimise, seal, write_config, write_networks
+from .files import (
+    FP32_NAME,
+    INT8_NAME,
+    optimise,
+    quantize_relations,
+    seal,
+    write_config,
+    write_networks,
+)
 from .half import add_half
 from .notes import NOTES
 from .quantize import quantize as write_int8
@@ -69,7 +77,8 @@ def export(
             ``runs``.
         out: the bundle's folder; None is ``bundle`` beside the model.
         quantize: add an int8 encoder, which is then the default.
-        int8_only: leave the fp32 encoder out.
+        int8_only: leave the fp32 encoder out; the relation heads, which all encoders of a
+            bundle share, are then int8 too.
         precisions: of the encoders that the bundle holds, ``int8``, ``fp16`` and ``fp32``;
             none is fp32 alone. The default is int8 before fp32 before fp16.
         name: of the model; None keeps the run's.
@@ -113,6 +122,7 @@ def export(
         config = write_networks(trained, scratch, run, name=name, version=version)
         write_config(scratch, config)
         checks = _verify(trained, Bundle(scratch, config), read, say)
+        int8_heads = quantize_relations(scratch, config) if held == {"int8"} else {}
         if "fp16" in held:
             config, half = add_half(scratch, config, read)
             checks = replace(checks, half=half)
@@ -133,7 +143,8 @@ def export(
             )
             bundle = Bundle(scratch, config)
             fp32 = load_pipeline(bundle, precision="fp32")
-            agreement = compare_decoded(fp32, load_pipeline(bundle, precision="int8"), read)
+            int8 = load_pipeline(Bundle(scratch, _with_heads(config, int8_heads)), precision="int8")
+            agreement = compare_decoded(fp32, int8, read)
             checks = replace(checks, quantized=agreement)
             say(
                 f"int8 against fp32 on {len(read)} notes: F1 {agreement.entity_f1:.4f} of "
@@ -141,12 +152,12 @@ def export(
             )
         config = _with_thresholds(config, thresholds or {})
         if tuned:
-            config, loss = _tune(scratch, config, run, data, thresholds or {}, say)
+            config, loss = _tune(scratch, config, int8_heads, run, data, thresholds or {}, say)
             checks = replace(checks, loss=loss)
         _check_loss(checks, max_loss=max_loss, force=force)
-        tables, calibration = _tables(scratch, config, eval_data, say)
+        tables, calibration = _tables(scratch, config, int8_heads, eval_data, say)
         if "fp32" not in held:
-            config = _without_fp32(scratch, config)
+            config = _without_fp32(scratch, config, int8_heads)
         card = render_card(
             config, checks, tables, calibration, plotted=(scratch / PLOT_NAME).exists()
         )
@@ -173,9 +184,19 @@ def _held(precisions: Collection[str], *, quantize: bool, int8_only: bool) -> se
     return held - {"fp32"} if int8_only else held
 
 
-def _without_fp32(folder: Path, config: BundleConfig) -> BundleConfig:
+def _with_heads(config: BundleConfig, relations: Mapping[str, str]) -> BundleConfig:
+    """The configuration with other files of relation heads, if there are any."""
+    return replace(config, relations={**config.relations, **relations})
+
+
+def _without_fp32(
+    folder: Path, config: BundleConfig, int8_heads: Mapping[str, str]
+) -> BundleConfig:
     """Delete the fp32 encoder; fp16 has its thresholds, and where int8 is alone, it its own."""
     (folder / FP32_NAME).unlink()
+    for task in int8_heads:
+        (folder / config.relations[task]).unlink()
+    config = _with_heads(config, int8_heads)
     encoders = {name: file for name, file in config.encoders.items() if name != "fp32"}
     if "fp16" not in encoders:
         config = replace(config, tasks=config.tasks_of("int8"), tuned={})
@@ -201,6 +222,7 @@ def _with_thresholds(config: BundleConfig, thresholds: Mapping[str, float]) -> B
 def _tune(
     folder: Path,
     config: BundleConfig,
+    int8_heads: Mapping[str, str],
     run: dict[str, Any],
     data: Path | None,
     thresholds: Mapping[str, float],
@@ -210,10 +232,14 @@ def _tune(
     corpora = find_development(run, config.tasks, data, say)
     if not corpora:
         return config, None
-    found = {
-        name: tune_precision(Bundle(folder, config), name, corpora, fixed=thresholds)
+    configs = {
+        name: _with_heads(config, int8_heads if name == "int8" else {})
         for name in config.encoders
         if name != "fp16"  # has fp32's: it differs by rounding alone
+    }
+    found = {
+        name: tune_precision(Bundle(folder, own), name, corpora, fixed=thresholds)
+        for name, own in configs.items()
     }
     tuned = {name: each.tasks for name, each in found.items() if name != "fp32"}
     config = replace(config, tasks=found["fp32"].tasks, tuned=tuned)
@@ -305,17 +331,20 @@ def _verify(trained: TrainedModel, bundle: Bundle, notes: Sequence[Note], say: S
 
 
 def _tables(
-    folder: Path, config: BundleConfig, data: Path | None, say: Say
+    folder: Path,
+    config: BundleConfig,
+    int8_heads: Mapping[str, str],
+    data: Path | None,
+    say: Say,
 ) -> tuple[dict[str, str], dict[str, str]]:
     """Per precision, the table of scores and that of their reliability; a plot of the latter."""
     if data is None:
         return {}, {}
-    write_config(folder, config)
     corpora = [str(corpus["name"]) for corpus in config.provenance.get("corpora", ())]
-    reports = {
-        precision: evaluate(folder, data, corpora=corpora, precision=precision, calibrated=True)
-        for precision in config.encoders
-    }
+    reports: dict[str, Report] = {}
+    for name in config.encoders:
+        write_config(folder, _with_heads(config, int8_heads if name == "int8" else {}))
+        reports[name] = evaluate(folder, data, corpora=corpora, precision=name, calibrated=True)
     shown = reports[config.default_precision]
     (alone,) = shown.calibrations.values() if len(shown.calibrations) == 1 else ({},)
     if reliability.can_draw():

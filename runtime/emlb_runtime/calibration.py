@@ -65,8 +65,12 @@ class Calibration:
 
     def entity_score(self, type: str, probability: float) -> float:
         """How likely an entity of a type is right, given the network's probability."""
-        odds = self.entity_slope * log_odds(probability) + self.entity_offsets[type]
-        return float(sigmoid(odds))
+        return float(self.entity_scores([type], [probability])[0])
+
+    def entity_scores(self, types: Sequence[str], probabilities: ArrayLike) -> NDArray[np.float64]:
+        """How likely entities are right, given their types and the network's probabilities."""
+        offsets = np.array([self.entity_offsets[type] for type in types], dtype=np.float64)
+        return sigmoid(self.entity_slope * log_odds(probabilities) + offsets)
 
     def entity_probability(self, type: str, score: float) -> float:
         """The network's probability behind a score: the inverse of ``entity_score``."""

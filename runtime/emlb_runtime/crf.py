@@ -156,6 +156,41 @@ class Lattice:
         """(T, E) probability of each label at each word; rows sum to one."""
         return np.exp(self.forward + self.backward - self.log_partition)
 
+    def likely_spans(self, least: float) -> list[tuple[WordSpan, float]]:
+        """Every mention more probable than ``least``, with its probability.
+
+        Those that the best path holds need not be among them, nor the others on it.
+
+        Args:
+            least: above 0; the higher, the fewer there are to look at.
+        """
+        begins = self.marginals()[:, 1::2]
+        goes_on_first, goes_on = self._continuations()
+        found = []
+        for start, type in np.argwhere(begins > least).tolist():
+            reached, onward = float(begins[start, type]), goes_on_first[start:, type]
+            for end in range(start + 1, len(begins) + 1):
+                here = reached * float(1.0 - onward[end - start - 1])
+                if here > least:
+                    found.append(((start, end, type), min(1.0, here)))
+                reached -= here
+                if reached <= least:
+                    break
+                onward = goes_on[start:, type]
+        return found
+
+    def _continuations(self) -> tuple[Floats, Floats]:
+        """(T, N) how probably a mention of a type goes on after a word, if it begins or goes on
+        in that word; N entity types.
+        """
+        inside = slice(2, None, 2)
+        ahead = np.full((len(self.emissions), self.emissions.shape[1] // 2), -np.inf)
+        ahead[:-1] = self.emissions[1:, inside] + self.backward[1:, inside]
+        transitions = self.crf.transitions
+        first = transitions[1::2, inside].diagonal() + ahead - self.backward[:, 1::2]
+        later = transitions[inside, inside].diagonal() + ahead - self.backward[:, inside]
+        return np.exp(np.minimum(first, 0.0)), np.exp(np.minimum(later, 0.0))
+
     def span_probability(self, span: WordSpan) -> float:
         """Probability that exactly this mention stands there.
 

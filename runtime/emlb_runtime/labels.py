@@ -13,6 +13,10 @@ WordSpan = tuple[int, int, int]
 """A mention on the word axis: (first word, one past the last word, index of its type)."""
 
 OUTSIDE = 0
+MENTION = slice(1, None)
+"""The labels of words in mentions, along the axis of labels."""
+INSIDE = slice(2, None, 2)
+"""Those of words that a mention runs on into."""
 
 
 @dataclass(frozen=True)

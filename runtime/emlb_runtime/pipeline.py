@@ -21,6 +21,8 @@ from .backend import Backend, Encoded
 from .crf import Crf
 from .decode import Candidates, Decoding, Link, Mention
 from .labels import WordSpan
+from .layout import Layout, read_layout
+from .mentions import find_mentions
 from .records import Document, Entity, Note, Relation, Status
 from .schema import Task
 from .tokens import Tokens, tokenise
@@ -28,6 +30,9 @@ from .windows import Window, WindowConfig, cut_windows
 
 SEGMENT = 64
 """Windows encoded before they are decoded together."""
+
+PAIRS = 512
+"""Pairs of a window that are related at a time: a dense table has thousands, at 20 kB each."""
 
 
 @dataclass(frozen=True)
@@ -61,16 +66,22 @@ class Job:
 
 
 class NoteState:
-    """A note's tokens, windows, and the decoding of each task."""
+    """A note's tokens, layout, windows, and the decoding of each task."""
 
     def __init__(
         self, note: Note, tokens: Tokens, windows: Sequence[Window], tasks: Sequence[Task]
     ) -> None:
         self.note = note
         self.tokens = tokens
+        self.layout = read_layout(note.text, tokens.start)
         self.windows = windows
         self.decodings = [Decoding(task, windows) for task in tasks]
         self.waiting: dict[int, tuple[Job, Encoded]] = {}
+
+    def window_layout(self, index: int) -> Layout:
+        """The layout of a window's words."""
+        window = self.windows[index]
+        return self.layout.part(window.start, window.end)
 
 
 Given = Mapping[str, Sequence[Entity]]
@@ -234,22 +245,24 @@ class Pipeline:
             dtype=np.int64,
         )
         mask = np.ones((1, len(job.ids)), dtype=np.int64)
-        logits = self.backend.relate(
-            self.heads[position].task.name,
-            result.hidden[None],
-            mask,
-            spans[None],
-            candidates.pairs[None],
-        )
-        own: NDArray[np.floating] = logits[0]
-        return own
+        parts = [
+            self.backend.relate(
+                self.heads[position].task.name,
+                result.hidden[None],
+                mask,
+                spans[None],
+                candidates.pairs[None, first : first + PAIRS],
+            )[0]
+            for first in range(0, len(candidates.pairs), PAIRS)
+        ]
+        return np.concatenate(parts)
 
     def _document(self, state: NoteState) -> Document:
         found = sorted(
             (mention.start, mention.end, position, mention, score)
             for position, decoding in enumerate(state.decodings)
-            for mention in {m for window in decoding.mentions for m in window}
-            if (score := _entity_score(decoding, mention)) >= self._min_score
+            for mention, score in _scored(decoding)
+            if score >= self._min_score
         )
         ids = {(position, m): f"T{n}" for n, (_, _, position, m, _) in enumerate(found, start=1)}
         entities = [
@@ -317,24 +330,17 @@ def pad_windows(
 def _mentions(
     head: Head, jobs: Sequence[Job], encoded: Sequence[Encoded]
 ) -> list[list[tuple[WordSpan, float]]]:
-    """Viterbi over all windows at once; the forward–backward pass only where it found something."""
-    lengths = [len(job.pieces) - 1 for job in jobs]
+    """The mentions of windows and how likely each is."""
+    longest = max(len(job.pieces) - 1 for job in jobs)
     words = [
         result.emissions[head.task.name][job.pieces[:-1]]
         for job, result in zip(jobs, encoded, strict=True)
     ]
-    padded = np.zeros((len(jobs), max(lengths), head.task.scheme.n_labels), dtype=np.float32)
+    padded = np.zeros((len(jobs), longest, head.task.scheme.n_labels), dtype=np.float32)
     for row, scores in enumerate(words):
         padded[row, : len(scores)] = scores
-    paths = head.crf.viterbi(padded, lengths)
-    spans = [head.task.scheme.decode(path) for path in paths]
-    busy = [row for row, here in enumerate(spans) if here]
-    found: list[list[tuple[WordSpan, float]]] = [[] for _ in jobs]
-    if busy:
-        lattices = head.crf.lattices(padded[busy], [lengths[row] for row in busy])
-        for row, lattice in zip(busy, lattices, strict=True):
-            found[row] = [(span, lattice.span_probability(span)) for span in spans[row]]
-    return found
+    layouts = [job.state.window_layout(job.index) for job in jobs]
+    return find_mentions(head.crf, padded, layouts)
 
 
 def _given_spans(job: Job, task: Task, entities: Sequence[Entity]) -> list[tuple[WordSpan, float]]:
@@ -365,12 +371,15 @@ def align(tokens: Tokens, start: int, end: int) -> tuple[int, int] | None:
     return first, last + 1
 
 
-def _entity_score(decoding: Decoding, mention: Mention) -> float:
-    """How likely a mention is right; given ones keep the score they came with."""
+def _scored(decoding: Decoding) -> Iterator[tuple[Mention, float]]:
+    """The mentions and how likely each is right; given ones keep the score they came with."""
     task = decoding.task
-    if task.calibration is None or not decoding.resolve:
-        return mention.score
-    return task.calibration.entity_score(task.entity_types[mention.type], mention.score)
+    mentions = sorted({mention for window in decoding.mentions for mention in window})
+    scores = [mention.score for mention in mentions]
+    if task.calibration is not None and decoding.resolve:
+        types = [task.entity_types[mention.type] for mention in mentions]
+        scores = task.calibration.entity_scores(types, scores).tolist()
+    return zip(mentions, scores, strict=True)
 
 
 def _settled(state: NoteState) -> Iterator[tuple[Job, Encoded]]:

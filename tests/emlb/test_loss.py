@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,7 @@ import torch
 from emlb.data.coverage import Coverage
 from emlb.data.examples import Example, ExampleSet, Supervision
 from emlb.training.loss import collate
+from emlb_runtime.layout import Layout
 from emlb_runtime.pipeline import Special
 from emlb_runtime.schema import Task
 
@@ -21,7 +24,7 @@ def window(n_words: int) -> Example:
     pieces = np.arange(1, 2 * n_words + 2, 2)
     ids = np.concatenate([[1], np.arange(100, 100 + 2 * n_words), [2]])
     possible = np.ones((n_words, 3), dtype=bool)
-    return Example(SUPERVISION, ids, pieces, possible, (), (), ())
+    return Example(SUPERVISION, ids, pieces, possible, (), (), (), Layout.plain(n_words))
 
 
 def batch(*sizes: int, word_dropout: float = 0.0, special: Special = SPECIAL) -> torch.Tensor:
@@ -46,6 +49,18 @@ def test_words_are_hidden_whole() -> None:
     hidden = ids[1:-1].reshape(-1, 2) == 9
     assert torch.equal(hidden[:, 0], hidden[:, 1])
     assert 0.18 < hidden[:, 0].float().mean().item() < 0.32
+
+
+def test_mentions_are_hidden_whole() -> None:
+    mentions = tuple((first, first + 2, 0) for first in range(0, 400, 4))
+    items = [{"example": replace(window(401), mentions=mentions)}]
+    torch.manual_seed(0)
+    ids = collate(items, special=SPECIAL, mention_dropout=0.25)["input_ids"][0]
+    hidden = (ids[1:-1].reshape(-1, 2) == 9).all(dim=1)[:400].reshape(-1, 2, 2)
+    of_mentions, of_others = hidden[:, 0], hidden[:, 1]
+    assert torch.equal(of_mentions[:, 0], of_mentions[:, 1])
+    assert 0.13 < of_mentions[:, 0].float().mean().item() < 0.37
+    assert not of_others.any()
 
 
 def test_hiding_leaves_the_examples_alone() -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from emlb.model.relation import DISTANCES, RelationHead
+from emlb.model.gather import pick, pick_sides
+from emlb.model.relation import DISTANCES, MASKED, RelationHead, find_cuts
 
 WIDTH, N_TYPES, N_RELATIONS = 16, 3, 4
 
@@ -49,6 +51,93 @@ def inputs() -> Inputs:
 
 def close(actual: Tensor, expected: Tensor) -> None:
     torch.testing.assert_close(actual, expected, atol=1e-5, rtol=1e-5)
+
+
+def by_the_equation(head: RelationHead, inputs: Inputs) -> tuple[Tensor, Tensor]:
+    """Logits (P, R) and attention (2·heads, P, T) of one window, pair after pair."""
+    hidden, attention_mask, spans, pairs = inputs
+    place, width = torch.arange(hidden.shape[0]), head.head_width
+    types = spans[:, 2]
+    typed = torch.zeros_like(hidden)
+    for start, end, kind in spans.tolist():
+        typed[start:end] += head.piece_type.weight[kind]
+    pieces = head.piece_norm(hidden + typed)
+    vectors = []
+    for start, end, _ in spans.tolist():
+        mean = pieces[start:end].mean(dim=0)
+        vectors.append(torch.cat([pieces[start], pieces[end - 1], mean]))
+    span = head.span(torch.stack(vectors)) + head.span_type(types)
+    all_logits, all_weights = [], []
+    for one, other in pairs.tolist():
+        (start, end), (from_, to) = spans[one, :2].tolist(), spans[other, :2].tolist()
+        gap_start, gap_end = min(end, to), max(start, from_)
+        kinds = [
+            (place >= start) & (place < end),
+            (place >= from_) & (place < to),
+            (place >= gap_start) & (place < gap_end),
+            place < min(start, from_),
+            place >= max(end, to),
+        ]
+        bias = (
+            head.place(torch.stack(kinds, dim=-1).float()) + (1 - attention_mask)[:, None] * MASKED
+        )
+        asked = head.query_head(span[one]) + head.query_tail(span[other])
+        weights, answer = [], []
+        for number in range(2 * head.n_heads):
+            part = slice(number % head.n_heads * width, (number % head.n_heads + 1) * width)
+            query = asked[number * width : (number + 1) * width]
+            scores = head.key(pieces)[:, part] @ query / width**0.5 + bias[:, number]
+            weights.append(scores.softmax(dim=0))
+            answer.append(weights[-1] @ head.value(pieces)[:, part])
+        bucket = sum(gap_end - gap_start >= bound for bound in DISTANCES)
+        bucket += (len(DISTANCES) + 1) * (from_ < start)
+        pair = torch.cat([span[one], span[other]]) + torch.cat(answer)
+        pair = head.pair_norm(pair + head.distance.weight[bucket])
+        all_logits.append(head.output(nn.functional.gelu(head.hidden(pair))))
+        all_weights.append(torch.stack(weights))
+    return torch.stack(all_logits), torch.stack(all_weights, dim=1)
+
+
+def test_logits_and_attention_are_those_of_the_equation(head: RelationHead, inputs: Inputs) -> None:
+    """The second window's mentions are nested; one window ends early and has padding inside."""
+    mask = inputs.attention_mask.clone()
+    mask[1, 12:] = 0
+    inputs = inputs._replace(attention_mask=mask)
+    logits, weights = head.look(*inputs)
+    for row in range(2):
+        window = Inputs(*(values[row] for values in inputs))
+        expected = by_the_equation(head, window)
+        close(logits[row], expected[0])
+        close(weights[row], expected[1])
+
+
+def test_pick_takes_rows_of_its_own_window() -> None:
+    values = torch.arange(24).reshape(2, 3, 4)
+    index = torch.tensor([[[0, 2], [1, 1]], [[2, 0], [0, 0]]])
+    rows = pick(values, index)
+    assert rows.shape == (2, 2, 2, 4)
+    for window, pair, side in np.ndindex(2, 2, 2):
+        assert rows[window, pair, side].equal(values[window, index[window, pair, side]])
+    assert pick_sides(values, index, width=4).equal(rows.reshape(2, 2, 8))
+    assert pick(values, index[..., 1]).equal(rows[:, :, 1])
+
+
+@pytest.mark.parametrize(
+    ("head_at", "tail_at", "cuts"),
+    [
+        ((2, 4), (7, 9), (2, 4, 7, 9)),
+        ((7, 9), (2, 4), (2, 4, 7, 9)),
+        ((2, 4), (4, 5), (2, 4, 4, 5)),
+        ((2, 6), (4, 9), (2, 6, 6, 9)),
+        ((2, 9), (4, 5), (2, 5, 5, 9)),
+        ((3, 5), (3, 5), (3, 5, 5, 5)),
+    ],
+)
+def test_nothing_is_between_mentions_that_touch_or_overlap(
+    head_at: tuple[int, int], tail_at: tuple[int, int], cuts: tuple[int, ...]
+) -> None:
+    found, _ = find_cuts(torch.tensor([[[head_at, tail_at]]]))
+    assert tuple(found[0, :, 0].tolist()) == cuts
 
 
 def test_padding_of_spans_pairs_and_pieces_changes_nothing(
@@ -104,15 +193,11 @@ def test_direction_type_place_and_context_matter(head: RelationHead, inputs: Inp
         assert (head(*other) - logits).abs().amax() > 1e-3, what
 
 
-def test_distance_is_bucketed_up_to_the_last_bound(head: RelationHead) -> None:
+def test_distance_is_bucketed_up_to_the_last_bound() -> None:
     """Mentions further apart than the last bucket begins are told apart by context alone."""
     spans = torch.tensor([[[0, 1, 0], [1, 2, 1], [3, 4, 1], [1 + DISTANCES[-1], 90, 1]]])
     pairs = torch.tensor([[[0, 1], [1, 0], [0, 2], [2, 0], [0, 3], [3, 0]]])
-    inside = torch.zeros(1, 4, 100)
-    place = torch.arange(100)
-    for span, (start, end, _) in enumerate(spans[0].tolist()):
-        inside[0, span, start:end] = 1
-    _, bucket = head._places(place, inside, spans, pairs[..., :1], pairs[..., 1:])
+    _, bucket = find_cuts(spans[0, pairs, :2])
     last = len(DISTANCES)
     assert bucket.tolist() == [[0, last + 1, 2, last + 3, last, 2 * last + 1]]
 

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emlb.evaluation import best_thresholds
+from emlb.evaluation.thresholds import Evidence, balanced_thresholds
 
 Candidate = tuple[str, float, bool]
 
@@ -116,3 +117,31 @@ def test_order_does_not_matter(
     random.shuffle(shuffled)
     before = best_thresholds(candidates, gold, minimum=2)
     assert best_thresholds(shuffled, gold, minimum=2) == before
+
+
+LARGE = Evidence([("A", 0.9, True)] * 100 + [("A", 0.4, False)] * 40, {"A": 100})
+HARD = Evidence([("A", 0.4, True)] * 10 + [("A", 0.3, False)] * 30, {"A": 30})
+
+
+def test_corpora_count_the_same_whatever_their_size() -> None:
+    pooled = best_thresholds([*LARGE.scores, *HARD.scores], {"A": 130})
+    assert pooled == {"A": pytest.approx(0.65)}  # 200/230 against 220/280
+    for corpora in ([LARGE, HARD], [HARD, LARGE]):  # (1 + 0)/2 against (200/240 + 20/40)/2
+        assert balanced_thresholds(corpora) == {"A": pytest.approx(0.35)}
+
+
+def test_a_small_corpus_is_joined_to_the_next_larger() -> None:
+    small = Evidence([("A", 0.4, False)] * 300, {"A": 1})
+    joined = Evidence([*HARD.scores, *small.scores], {"A": 31})
+    chosen = balanced_thresholds([LARGE, joined])
+    assert chosen != balanced_thresholds([LARGE, HARD])
+    assert balanced_thresholds([small, LARGE, HARD]) == chosen
+    assert balanced_thresholds([LARGE, HARD, Evidence([], {})]) == {"A": pytest.approx(0.35)}
+    tiny = Evidence([("A", 0.8, True), ("A", 0.2, False)], {"A": 19})
+    assert balanced_thresholds([tiny]) == best_thresholds(tiny.scores, {"A": 19})
+    assert balanced_thresholds([tiny, tiny]) == {"A": pytest.approx(0.5)}  # 38 are enough
+
+
+def test_nothing_to_learn_from_in_any_corpus() -> None:
+    assert balanced_thresholds([]) == {}
+    assert balanced_thresholds([Evidence([], {}), Evidence([], {"A": 50})]) == {"A": 0.5}

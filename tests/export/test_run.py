@@ -117,7 +117,7 @@ def test_int8_weights_are_int8(tiny_bundle: Path) -> None:
         if item.data_type == onnx.TensorProto.FLOAT and len(item.dims) == 2 and min(item.dims) > 16
     ]
     assert not [name for name in floats if "position" not in name and "word" not in name]
-    assert any(node.op_type == "MatMulInteger" for node in graph.node)
+    assert any(node.op_type == "MatMulIntegerToFloat" for node in graph.node)
 
 
 def test_int8_only_leaves_fp32_out(tiny_run: TinyRun, tmp_path: Path) -> None:

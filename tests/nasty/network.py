@@ -36,7 +36,7 @@ class Scatter:
 
     def __init__(self, vocabulary: int) -> None:
         draw = np.random.default_rng(7)
-        self._emissions = draw.normal(0.0, 2.0, (vocabulary, TASK.scheme.n_labels))
+        self._emissions = draw.normal(0.0, 6.0, (vocabulary, TASK.scheme.n_labels))
         self._emissions = self._emissions.astype(np.float32)
         self._emissions[:, 0] += 0.5
         self.windows = self.pieces = 0

@@ -80,6 +80,10 @@ def test_brute_force(n_types: int, n_words: int) -> None:
         np.testing.assert_allclose(lattice.marginals(), marginals, atol=1e-9)
         for span, probability in spans.items():
             assert lattice.span_probability(span) == pytest.approx(probability, abs=1e-9)
+        for least in (0.05, 0.3, 0.6):
+            likely = {span: p for span, p in spans.items() if p > least}
+            found = dict(lattice.likely_spans(least))
+            assert found == {span: pytest.approx(p, abs=1e-9) for span, p in likely.items()}
 
 
 def test_pytorch_crf_on_a_thousand_inputs() -> None:
@@ -195,6 +199,7 @@ def test_large_scores_neither_overflow_nor_vanish() -> None:
     (lattice,) = crf.lattices(emissions, [50])
     assert lattice.span_probability((20, 22, 0)) == pytest.approx(1.0)
     assert lattice.span_probability((20, 21, 0)) == pytest.approx(0.0)
+    assert dict(lattice.likely_spans(0.5)) == {(20, 22, 0): pytest.approx(1.0)}
     assert np.isfinite(lattice.marginals()).all()
 
 

@@ -42,8 +42,10 @@ STANDARD = frozenset(
 )
 """Arithmetic on tensors: nothing random, nothing with texts, sequences, images or loops."""
 
-CONTRIB = frozenset(b"BiasGelu FastGelu FusedMatMul Gelu SkipLayerNormalization".split())
-"""What ONNX Runtime's optimiser makes of encoders at export (domain com.microsoft)."""
+CONTRIB = frozenset(
+    b"BiasGelu FastGelu FusedMatMul Gelu MatMulIntegerToFloat SkipLayerNormalization".split()
+)
+"""What export and ONNX Runtime's optimiser make of encoders (domain com.microsoft)."""
 
 _DOMAINS = frozenset(
     b"""

@@ -7,7 +7,6 @@ decompressed piece by piece, and refused when it expands further than written ou
 from __future__ import annotations
 
 import errno
-import gzip
 import io
 import sys
 import zlib
@@ -100,6 +99,8 @@ class _Unzipped(io.RawIOBase):
 
 
 def _open_gzip(file: BinaryIO, path: Path) -> _Unzipped:
+    import gzip  # only where there is something to decompress: `emlb-run` starts without it
+
     damaged = (gzip.BadGzipFile, EOFError, zlib.error)
     return _Unzipped(gzip.GzipFile(fileobj=file), damaged, file, path)
 
