@@ -72,9 +72,8 @@ def command(arguments: Sequence[str]) -> NoReturn:
         compression = choose_compression(asked.out, asked.compress, many=many)
         target = Target(asked.out, asked.format, compression, asked.shard_notes, asked.redact_text)
         files = leave_out(find_some_notes(asked.inputs), target.leftovers())
-        paths = [file.path for file in files if isinstance(file, NoteFile) and file.path]
         rows, counts = choose_rows(files, categories=asked.category, subjects=asked.subject)
-        check_output(target, notes=paths)
+        check_output(target, notes=[f.path for f in files if isinstance(f, NoteFile) and f.path])
         job = Job(
             program=PROGRAM,
             files=files,

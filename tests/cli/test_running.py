@@ -699,7 +699,7 @@ def _hear_interrupts() -> None:
 def test_a_fingerprint_survives_its_file(tmp_path: Path) -> None:
     file = tmp_path / "note.txt"
     file.touch()
-    inputs = identify_inputs([NoteFile("a", file), ErrorRecord("b", "gone"), Note("-", MARKER)])
+    inputs = identify_inputs([NoteFile(str(file)), ErrorRecord("b", "gone"), Note("-", MARKER)])
     made = Fingerprint({"x": "1"}, inputs)
     path = tmp_path / "run.state"
     state = RunState.open(path)

@@ -34,13 +34,16 @@ class NoteFile:
 
     Attributes:
         name: the note's name in every output: its path as given, with forward slashes.
-        path: where it lies; None for standard input.
         is_table: it is a table of MIMIC's, each row a note; see ``noteevents``.
     """
 
     name: str
-    path: Path | None
     is_table: bool = False
+
+    @property
+    def path(self) -> Path | None:
+        """Where it lies; None for standard input. Made anew: a run may hold a million files."""
+        return None if self.name == STDIN else Path(self.name)
 
 
 def find_notes(inputs: Sequence[str], *, suffix: str = ".txt") -> list[NoteFile | ErrorRecord]:
@@ -180,7 +183,7 @@ def _read_table(
 
 def _expand(given: str, suffix: str) -> Iterator[NoteFile | ErrorRecord]:
     if given == STDIN:
-        yield NoteFile(STDIN, None)
+        yield NoteFile(STDIN)
     elif os.path.isdir(given):
         yield from _expand_folder(given, suffix)
     elif os.path.lexists(given):
@@ -243,7 +246,7 @@ def _walk(
 
 def _note_file(path: str) -> NoteFile:
     name = Path(path).as_posix()
-    return NoteFile("./-" if name == STDIN else name, Path(path), _is_table(path))
+    return NoteFile("./-" if name == STDIN else name, _is_table(path))
 
 
 def _is_table(path: str) -> bool:
