@@ -33,7 +33,11 @@ class Backend(Protocol):
         """``int8``, ``fp16`` or ``fp32``."""
 
     def encode(self, input_ids: Ints, attention_mask: Ints) -> Encoded:
-        """Encode windows of pieces, both (B, T) with special tokens in place."""
+        """Encode windows of pieces, both (B, T) with special tokens in place.
+
+        Raises:
+            MemoryError: if the batch is too large for the device; half of it may do.
+        """
 
     def relate(
         self, task: str, hidden: Floats, attention_mask: Ints, spans: Ints, pairs: Ints

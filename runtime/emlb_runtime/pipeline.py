@@ -187,7 +187,7 @@ class Pipeline:
         return pad_windows([job.ids for job in jobs], self._special.pad)
 
     def _encode(
-        self, jobs: Sequence[Job], mapped: Callable[..., Iterable[Encoded]]
+        self, jobs: Sequence[Job], mapped: Callable[..., Iterable[list[Encoded]]]
     ) -> list[Encoded]:
         """One result per job, cut to the job's own length."""
         order = sorted(range(len(jobs)), key=lambda index: -len(jobs[index].ids))
@@ -195,17 +195,32 @@ class Pipeline:
             order[first : first + self._batch] for first in range(0, len(order), self._batch)
         ]
         results: list[Encoded | None] = [None] * len(jobs)
-        outputs = mapped(
-            lambda batch: self.backend.encode(*self.inputs([jobs[i] for i in batch])), batches
-        )
-        for batch, output in zip(batches, outputs, strict=True):
-            for row, index in enumerate(batch):
-                length = len(jobs[index].ids)
-                results[index] = Encoded(
-                    output.hidden[row, :length],
-                    {task: scores[row, :length] for task, scores in output.emissions.items()},
-                )
+        outputs = mapped(lambda batch: self._encode_batch([jobs[i] for i in batch]), batches)
+        for batch, encoded in zip(batches, outputs, strict=True):
+            for index, result in zip(batch, encoded, strict=True):
+                results[index] = result
         return [result for result in results if result is not None]
+
+    def _encode_batch(self, jobs: Sequence[Job], *, halve: bool = True) -> list[Encoded]:
+        """One result per job of a batch; where memory is short, of its two halves instead."""
+        try:
+            output = self.backend.encode(*self.inputs(jobs))
+        except MemoryError:
+            if not halve or len(jobs) == 1:
+                raise
+            middle = len(jobs) // 2
+            return [
+                encoded
+                for part in (jobs[:middle], jobs[middle:])
+                for encoded in self._encode_batch(part, halve=False)
+            ]
+        return [
+            Encoded(
+                output.hidden[row, : len(job.ids)],
+                {task: scores[row, : len(job.ids)] for task, scores in output.emissions.items()},
+            )
+            for row, job in enumerate(jobs)
+        ]
 
     def _decode(self, jobs: Sequence[Job], encoded: Sequence[Encoded], given: Given | None) -> None:
         """Feed each window's mentions to its note's decodings."""

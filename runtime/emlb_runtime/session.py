@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, cast
 
 import numpy as np
@@ -19,11 +21,26 @@ TENSORRT, OPENVINO = PROVIDERS["tensorrt"], PROVIDERS["openvino"]
 DEVICES = {CUDA: "cuda", TENSORRT: "cuda"}
 """Where hidden states stay between encoder and relation head, where that is not the CPU."""
 
+_NO_MEMORY = re.compile(
+    "failed to allocate|out of memory|bad.alloc|bad allocation|ALLOC_FAILED", re.IGNORECASE
+)
+
 # With these on the CPU, the model runs there: what else is left are shapes and indices.
 _PRODUCTS = frozenset(
     "Attention DynamicQuantizeMatMul FusedMatMul Gemm MatMul MatMulInteger "
     "MatMulIntegerToFloat MatMulNBits MultiHeadAttention QAttention QGemm QLinearMatMul".split()
 )
+
+
+@contextmanager
+def _memory_errors() -> Iterator[None]:
+    """ONNX Runtime's several errors for want of memory as ``MemoryError``, without its words."""
+    try:
+        yield
+    except Exception as error:
+        if _NO_MEMORY.search(str(error)) is None:
+            raise
+        raise MemoryError("ONNX Runtime could not get the memory for a batch") from None
 
 
 def open_session(onnx: bytes, provider: str, *, threads: int, name: str) -> Any:
@@ -187,10 +204,11 @@ class OnnxBackend:
     def encode(self, input_ids: Ints, attention_mask: Ints) -> Encoded:
         """See ``Backend``; with a device, the hidden states are ``HeldFloats``."""
         inputs = {"input_ids": input_ids, "attention_mask": attention_mask}
-        if self._device is None:
-            values = self._encoder.run(self._outputs, inputs)
-        else:
-            values = self._encode_on_device(inputs)
+        with _memory_errors():
+            if self._device is None:
+                values = self._encoder.run(self._outputs, inputs)
+            else:
+                values = self._encode_on_device(inputs)
         return name_outputs(self._outputs, values)
 
     def relate(

@@ -391,6 +391,36 @@ def relate(note: Note, entities: Sequence[Entity]) -> Document:
     return document
 
 
+class Cramped(WordBook):
+    """Has no memory for more than so many windows at a time."""
+
+    def __init__(self, room: int) -> None:
+        super().__init__()
+        self.room = room
+        self.asked: list[int] = []
+
+    def encode(self, input_ids: Ints, attention_mask: Ints) -> Encoded:
+        self.asked.append(len(input_ids))
+        if len(input_ids) > self.room:
+            raise MemoryError
+        return super().encode(input_ids, attention_mask)
+
+
+def test_a_batch_without_memory_is_halved() -> None:
+    text = "Rash after aspirin. Chest pain and amoxicillin given. " * 60
+    backend = Cramped(room=4)
+    assert extract(text, make_pipeline(batch=8, backend=backend)) == extract(text)
+    assert set(backend.asked) >= {8, 4}
+
+
+def test_a_batch_is_halved_once() -> None:
+    text = "Rash after aspirin. Chest pain and amoxicillin given. " * 60
+    backend = Cramped(room=3)
+    with pytest.raises(MemoryError):
+        extract(text, make_pipeline(batch=8, backend=backend))
+    assert backend.asked == [8, 4]
+
+
 def test_many_pairs_are_related_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     text = "aspirin rash amoxicillin and chest pain given aspirin and amoxicillin rash. " * 3
     whole = extract(text)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from emlb_runtime import Note, session
@@ -173,3 +174,33 @@ def test_hidden_states_held_on_a_device_give_the_same_documents(
     pipeline.backend = counter
     assert pipeline.run(notes) == expected
     assert counter.cells > counter.tokens  # batches were padded, so that parts were cut
+
+
+class Failing:
+    """A session that fails with the given words."""
+
+    def __init__(self, words: str) -> None:
+        self._words = words
+
+    def get_outputs(self) -> list[Any]:
+        return []
+
+    def run(self, names: object, inputs: object) -> list[Any]:
+        raise RuntimeError(self._words)
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("BFCArena::AllocateRawInternal Failed to allocate memory for 7 of rash", MemoryError),
+        ("CUBLAS failure 3: CUBLAS_STATUS_ALLOC_FAILED", MemoryError),
+        ("std::bad_alloc", MemoryError),
+        ("Got invalid dimensions", RuntimeError),
+    ],
+)
+def test_want_of_memory_is_told_apart(words: str, expected: type[Exception]) -> None:
+    backend = OnnxBackend(Failing(words), {}, provider=CPU, precision="fp32")
+    ids = np.ones((2, 3), dtype=np.int64)
+    with pytest.raises(expected) as raised:
+        backend.encode(ids, ids)
+    assert ("rash" in str(raised.value)) is False
