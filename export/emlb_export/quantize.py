@@ -65,7 +65,6 @@ class _Quantizer:
         self._nodes: list[NodeProto] = []
         self._new: list[TensorProto] = []
         self._quantized: dict[tuple[str, bool], tuple[str, str]] = {}
-        self._replaced: set[str] = set()
         self._constant("int8_levels", np.float32(1 / 127))
         self._constant("uint8_levels", np.float32(1 / 255))
         self._constant("smallest_scale", np.float32(1e-12))
@@ -108,10 +107,8 @@ class _Quantizer:
         out = node.output[0]
         weight = numpy_helper.to_array(self._weights[name]).astype(np.float32)
         own_range = self._own_ranges and weight.shape[0] > weight.shape[1]
-        self._constant(f"{source}_flat", np.array([-1, weight.shape[0]]))
-        quantized, scale = self._activation(source, own_range)
+        quantized, scale = self._activation(source, own_range, weight.shape[0])
         levels, column_scale = _symmetric(weight, axis=0)
-        self._replaced.add(name)
         self._constant(f"{name}_int8", levels)
         self._constant(f"{name}_scale", column_scale)
         zero = [] if own_range else ["middle"]
@@ -129,7 +126,7 @@ class _Quantizer:
         self._op("Mul", [f"{source}_lowest", f"{name}_sum"], f"{out}_constant")
         self._op("Add", [f"{out}_rows", f"{out}_constant"], out)
 
-    def _activation(self, source: str, own_range: bool) -> tuple[str, str]:
+    def _activation(self, source: str, own_range: bool, width: int) -> tuple[str, str]:
         """Names of the rows' levels and scales; made once for all matrices that read them."""
         if (source, own_range) in self._quantized:
             return self._quantized[source, own_range]
@@ -141,23 +138,24 @@ class _Quantizer:
             self._op("Mul", [f"{base}_extent", "uint8_levels"], f"{base}_step")
             self._op("Max", [f"{base}_step", "smallest_scale"], f"{base}_scale")
             self._op("Sub", [source, f"{source}_lowest"], f"{base}_shifted")
-            self._levels(f"{base}_shifted", base, f"{source}_flat", zero="")
+            self._levels(f"{base}_shifted", base, width, zero="")
         else:
             self._op("Abs", [source], f"{base}_size")
             self._op("ReduceMax", [f"{base}_size"], f"{base}_extent", axes=[-1], keepdims=1)
             self._op("Mul", [f"{base}_extent", "int8_levels"], f"{base}_step")
             self._op("Max", [f"{base}_step", "smallest_scale"], f"{base}_scale")
-            self._levels(source, base, f"{source}_flat", zero="middle")
+            self._levels(source, base, width, zero="middle")
         self._quantized[source, own_range] = (f"{base}_uint8", f"{base}_scale")
         return self._quantized[source, own_range]
 
-    def _levels(self, source: str, base: str, flat: str, *, zero: str) -> None:
+    def _levels(self, source: str, base: str, width: int, *, zero: str) -> None:
         """Every row divided by its scale, rounded, and shifted by the level that means zero.
 
         Levels are unsigned: ONNX Runtime's fast x86 kernels multiply uint8 by int8.
         """
         self._op("Shape", [source], f"{base}_shape")
-        self._op("Reshape", [source, flat], f"{base}_rows")
+        self._constant(f"{base}_flat", np.array([-1, width]))
+        self._op("Reshape", [source, f"{base}_flat"], f"{base}_rows")
         self._op("Reshape", [f"{base}_scale", "as_list"], f"{base}_scales")
         zeros = []
         if zero:
@@ -178,7 +176,6 @@ class _Quantizer:
         levels, scale = _symmetric(
             numpy_helper.to_array(self._weights[name]).astype(np.float32), axis=1
         )
-        self._replaced.add(name)
         self._constant(f"{name}_int8", levels)
         self._constant(f"{name}_scale", scale)
         self._op("Gather", [f"{name}_int8", index], f"{out}_int8", axis=0)
