@@ -16,6 +16,8 @@ from torch import Tensor, nn
 from emlb.model.model import EmlbModel
 from emlb_runtime.errors import ArtefactError
 
+from .bert import PlainBert, is_plain_bert
+
 OPSET = 17
 MAX_BYTES = 2 << 30
 
@@ -45,9 +47,8 @@ def export_encoder(model: EmlbModel, path: Path) -> None:
     ids = torch.ones((2, 9), dtype=torch.long)
     outputs = ["hidden", *(f"emissions_{name}" for name in model.heads)]
     axes = {name: {0: "windows", 1: "pieces"} for name in ("input_ids", "attention_mask", *outputs)}
-    _export(
-        _Encoder(model).eval(), (ids, ids), path, ["input_ids", "attention_mask"], outputs, axes
-    )
+    encoder = PlainBert(model) if is_plain_bert(model.encoder) else _Encoder(model)
+    _export(encoder.eval(), (ids, ids), path, ["input_ids", "attention_mask"], outputs, axes)
 
 
 def export_relations(model: EmlbModel, task: str, path: Path) -> None:
