@@ -35,7 +35,7 @@ def model(tiny_encoder: Path) -> EmlbModel:
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for weight in model.parameters():
-            weight += 0.1 * torch.randn(weight.shape, generator=generator)
+            weight.add_(0.1 * torch.randn(weight.shape, generator=generator))
     return model
 
 
