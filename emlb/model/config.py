@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from transformers import AutoConfig, PretrainedConfig
@@ -51,7 +52,7 @@ class EmlbConfig(PretrainedConfig):
         super().__init__(**kwargs)
         self.encoder = dict(encoder or {})
         self.tasks = [dict(task) for task in tasks]
-        self.windows = dict(windows or {"max_pieces": 160, "overlap": 24})
+        self.windows = dict(windows or asdict(WindowConfig()))
         self.relation_width = relation_width
         self.relation_heads = relation_heads
         self.head_dropout = head_dropout

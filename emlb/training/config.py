@@ -316,6 +316,8 @@ class RunConfig:
         name: of the model.
         base: folder or hub id of the encoder, or ``package:NAME/FOLDER`` for one that an
             installed Python package carries.
+        start: a trained model's run or model folder, to learn on from its weights; empty to
+            begin with the base alone.
         data: folder that corpus paths are relative to.
         output: folder for runs; the run is a folder of the model's name in it.
         seed: of initial weights, order and packing.
@@ -339,6 +341,7 @@ class RunConfig:
     model: ModelConfig = field(default_factory=ModelConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     distillation: DistillationConfig = field(default_factory=DistillationConfig)
+    start: str = ""
     description: str = ""
 
     def __post_init__(self) -> None:

@@ -44,6 +44,7 @@ from emlb_runtime.records import Document
 from emlb_runtime.schema import Task, enumerate_pairs
 
 from .config import DistillationConfig
+from .start import load_alike
 
 _BATCH = 16
 _TINY = 1e-9
@@ -93,7 +94,9 @@ def distil(
             f"distillation.doubted has {unknown[0]!r}; the relation types are "
             f"{', '.join(sorted(known))}"
         )
-    teachers = [_load(Path(folder), tasks, tokenizer) for folder in config.teachers]
+    teachers = [
+        load_alike(Path(folder), tasks, tokenizer, role="teacher") for folder in config.teachers
+    ]
     share = -(-config.windows // len(config.notes))
     windows: list[_Window] = []
     for place in config.notes:
@@ -113,24 +116,6 @@ def distil(
         say(f"  task {task.name}: {mentions} sure mentions, {relations} relations")
         examples += labelled
     return examples
-
-
-def _load(folder: Path, tasks: Sequence[Task], tokenizer: LoadedTokenizer) -> TrainedModel:
-    teacher = TrainedModel.load(folder / "model" if (folder / "model").is_dir() else folder)
-    known = {task.name: task for task in teacher.model.config.task_list}
-    for task in tasks:
-        other = known.get(task.name)
-        if other is None or (other.entity_types, other.relation_types) != (
-            task.entity_types,
-            task.relation_types,
-        ):
-            raise ConfigError(
-                f"teacher {folder}: its task {task.name} does not have the same types in the "
-                "same order; train it with the same [[task]]"
-            )
-    if teacher.tokenizer.tokenizer.get_vocab() != tokenizer.tokenizer.get_vocab():
-        raise ConfigError(f"teacher {folder}: its subwords are not those of the base")
-    return teacher
 
 
 def _usable(

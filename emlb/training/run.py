@@ -39,6 +39,7 @@ from .development import as_scored, score_development
 from .distillation import distil
 from .progress import above_the_bar
 from .schedule import Patience
+from .start import take_weights
 from .trainer import JointTrainer
 
 Say = Callable[[str], None]
@@ -188,6 +189,8 @@ def prepare(
         entity_head=config.model.entity_head,
         relation_head=config.model.relation_head,
     )
+    if config.start:
+        take_weights(model, Path(config.start), tasks, tokenizer)
     pipeline = make_pipeline(model, tokenizer)
     corpora: list[tuple[Corpus, Supervision]] = []
     examples: list[Example] = []

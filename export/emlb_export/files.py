@@ -139,6 +139,7 @@ def _provenance(run: dict[str, Any]) -> dict[str, Any]:
             }
             for corpus in settings["corpus"]
         ],
+        **({"start": Path(settings["start"]).name} if settings.get("start") else {}),
         **_distillation(settings.get("distillation", {})),
     }
 
