@@ -12,7 +12,7 @@ negations are, hardly have the lists of reports: "no murmurs, rubs or gallops".
 public corpora only eligibility criteria have them, so that a model takes much in reports for
 devices that nobody annotated there: names of doctors, headings, sizes.
 
-Only devices, negated mentions and what negates them are written, stand-off.
+Only devices, words that negate, and the mentions that they negate are written, stand-off.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ from emlb_runtime.formats.text import find_notes, read_notes
 from emlb_runtime.records import Document, Entity, Relation
 
 CUE = re.compile(
-    r"\b(?:no|not|without|den(?:y|ies|ied|ying)|negative(?= for\b)|free of|absence of|never)\b",
+    r"\b(?:no|not|without|den(?:y|ies|ied|ying)|negative(?= for\b)|free of|(?<!no )absence of"
+    r"|never)\b",
     re.IGNORECASE,
 )
 PSEUDO = re.compile(
@@ -101,7 +102,7 @@ def annotate(found: Document) -> Document:
         found: the note with mentions and their scores.
 
     Returns:
-        The note with its devices, the mentions that are negated, what negates them, and the
+        The note with its devices, the words that negate, the mentions that they negate, and the
         relations.
     """
     text = found.note.text
@@ -120,12 +121,9 @@ def annotate(found: Document) -> Document:
     }
     relations: list[Relation] = []
     for start, end, scope in find_scopes(text):
-        negated = list(_listed(text, mentions, scope))
-        if not negated:
-            continue
         cue = Entity(f"T{len(entities) + 1}", "Negation", start, end, text[start:end])
         entities[start, end] = cue
-        for mention in negated:
+        for mention in _listed(text, mentions, scope):
             key = mention.start, mention.end
             if key not in entities:
                 id = f"T{len(entities) + 1}"

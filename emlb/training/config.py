@@ -104,7 +104,7 @@ class CorpusConfig:
         split: how to divide ``train``.
         full: types that it annotates in full; with ``part`` empty too: all of the task's.
         part: types that it annotates in part.
-        repeat: how often it is seen per epoch.
+        repeat: how often it is seen per epoch; what is packed is packed anew each time.
         pack: join short documents into note-shaped ones.
         relation_weight: how much its pairs count.
         dev_limit: development documents scored during training; 0 scores all.

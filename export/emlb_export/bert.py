@@ -67,8 +67,8 @@ class PlainBert(nn.Module):
             (B, T, D), and per task (B, T, E).
         """
         n_windows, n_pieces = input_ids.shape
-        embedded = self.norm(self.words(input_ids.T) + self.places[:n_pieces, None])
-        rows = embedded.reshape(-1, self.widths[0])
+        embedded = self.norm(self.words(input_ids) + self.places[:n_pieces])
+        rows = embedded.transpose(0, 1).reshape(-1, self.widths[0])
         lowest = torch.finfo(torch.float32).min
         barred = ((1.0 - attention_mask.float()) * lowest)[:, None, None]
         for layer in self.layers:
