@@ -31,7 +31,7 @@ Floats = NDArray[np.float32]
 CONTRIB = "com.microsoft"
 """The domain of ONNX Runtime's own operators."""
 
-LEAST = {"Gelu": -0.17, "FastGelu": -0.17, "Relu": 0.0}
+LEAST = {"Gelu": -0.17, "BiasGelu": -0.17, "FastGelu": -0.17, "Relu": 0.0}
 """The least value that an activation function gives, or a little less."""
 
 MIN_EMBEDDING_ROWS = 1024
