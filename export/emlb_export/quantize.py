@@ -166,19 +166,19 @@ class _Quantizer:
         """
         name, out = node.input[1], node.output[0]
         bias = self._value(node.input[2]) if len(node.input) == 3 else np.zeros_like(sums)
-        if isinstance(rows.lowest, float):
-            bias = bias + np.float32(rows.lowest) * sums
-            if not bias.any():
-                return ""
-            self._constant(f"{out}_bias", bias)
-            return f"{out}_bias"
+        lowest = rows.lowest
+        if isinstance(lowest, float):
+            bias = bias + np.float32(lowest) * sums
+        known = f"{out}_bias" if bias.any() else ""
+        if known:
+            self._constant(known, bias)
+        if isinstance(lowest, float):
+            return known
         self._constant(f"{name}_sum", sums)
-        if not bias.any():
-            self._op("Mul", [rows.lowest, f"{name}_sum"], f"{out}_constant")
-            return f"{out}_constant"
-        self._constant(f"{out}_bias", bias)
-        self._op("Mul", [rows.lowest, f"{name}_sum"], f"{out}_lowest")
-        self._op("Add", [f"{out}_lowest", f"{out}_bias"], f"{out}_constant")
+        self._op("Mul", [lowest, f"{name}_sum"], f"{out}_lowest")
+        if not known:
+            return f"{out}_lowest"
+        self._op("Add", [f"{out}_lowest", known], f"{out}_constant")
         return f"{out}_constant"
 
     def _activation(self, source: str, own_range: bool, width: int) -> _Levels:
