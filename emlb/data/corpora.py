@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from emlb.packaged import find_packaged
 from emlb_runtime.errors import DataError
@@ -15,6 +15,7 @@ from emlb_runtime.records import Document
 from emlb_runtime.schema import Signature, Task
 
 from .formats import FORMATS, RAW_FORMATS, detect, group_documents, scan
+from .reach import find_reach
 from .splits import (
     Grouping,
     Split,
@@ -152,11 +153,17 @@ def read_documents(
     return documents, read
 
 
-def derive_task(config: TaskConfig, corpora: Sequence[Corpus]) -> Task:
+def derive_task(config: TaskConfig, corpora: Sequence[Corpus], tokenizer: Any) -> Task:
     """The task that a configuration and its corpora make together.
 
     Types left open are all that the training documents have; a relation's signatures are the
-    type pairs seen at least ``min_signature`` times.
+    type pairs seen at least ``min_signature`` times, and its reach is what a share ``reach`` of
+    its training relations keep within.
+
+    Args:
+        config: of the task.
+        corpora: its corpora.
+        tokenizer: a ``tokenizers.Tokenizer`` that tells words apart.
     """
     entities: Counter[str] = Counter()
     signatures: Counter[Signature] = Counter()
@@ -179,4 +186,13 @@ def derive_task(config: TaskConfig, corpora: Sequence[Corpus]) -> Task:
             and {head, tail} <= set(entity_types)
         )
     )
-    return Task(config.name, entity_types, relation_types, kept, selection=config.selection)
+    documents = [document for corpus in corpora for document in corpus.split.train]
+    reach = find_reach(documents, tokenizer, share=config.reach)
+    return Task(
+        config.name,
+        entity_types,
+        relation_types,
+        kept,
+        reach={relation: reach[relation] for relation in relation_types if relation in reach},
+        selection=config.selection,
+    )

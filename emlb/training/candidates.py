@@ -92,7 +92,7 @@ def _label(
             for begin, stop, other in (*gold, *example.uncertain)
         )
     task = example.supervision.task
-    pairs = enumerate_pairs(task, [type for _, _, type in mentions])
+    pairs = enumerate_pairs(task, mentions)
     related, unrelated = example.supervision.pair_weights
     types = np.array([type for _, _, type in mentions], dtype=np.int64)
     allowed = task.allowed[:, types[pairs[:, 0]], types[pairs[:, 1]]].T  # (P, R)

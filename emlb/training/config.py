@@ -29,6 +29,9 @@ class TaskConfig:
         relation_types: likewise.
         min_signature: how often head and tail types must be seen under a relation for the
             relation to be allowed between them.
+        reach: share of a type's training relations that must lie within its reach: a pair of
+            mentions with more words between than all its relations reach is never asked, which
+            spares the relation head most of its pairs. 1 is as far as the farthest.
         selection: how relations are chosen among scored pairs.
     """
 
@@ -36,9 +39,12 @@ class TaskConfig:
     entity_types: tuple[str, ...] = ()
     relation_types: tuple[str, ...] = ()
     min_signature: int = 5
+    reach: float = 1.0
     selection: str = "threshold"
 
     def __post_init__(self) -> None:
+        if not 0 < self.reach <= 1:
+            raise ConfigError(f"task.reach is {self.reach:g}; it must be above 0 and at most 1")
         if self.selection not in SELECTIONS:
             raise ConfigError(f"task.selection is {self.selection!r}; allowed: {SELECTIONS}")
 

@@ -232,7 +232,7 @@ def _example(
     certain = chosen >= config.sure
     mentions = task.scheme.decode(path)
     sure = tuple(mention for mention in mentions if certain[mention[0] : mention[1]].all())
-    pairs = enumerate_pairs(task, [type for _, _, type in sure])
+    pairs = enumerate_pairs(task, sure)
     relations: list[tuple[int, int, int]] = []
     doubtful: list[tuple[int, int, int]] = []
     if len(pairs):

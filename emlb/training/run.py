@@ -174,7 +174,7 @@ def prepare(
         for task in config.task
     }
     _warn_of_leaks(loaded, say)
-    tasks = [derive_task(task, by_task[task.name]) for task in config.task]
+    tasks = [derive_task(task, by_task[task.name], tokenizer.tokenizer) for task in config.task]
     model = EmlbModel.from_base(
         base,
         tasks,

@@ -100,7 +100,10 @@ def _task(task: Mapping[str, Any]) -> str:
     for relation in task["relation_types"]:
         signatures = [f"{h} → {t}" for r, h, t in task["signatures"] if r == relation]
         threshold = task["thresholds"].get(relation, 0.5)
-        lines.append(f"- `{relation}` (from probability {threshold:.2f}): {', '.join(signatures)}")
+        asked = f"from probability {threshold:.2f}"
+        if (words := task["reach"].get(relation)) is not None:
+            asked += f", at most {words} words apart"
+        lines.append(f"- `{relation}` ({asked}): {', '.join(signatures)}")
     return "\n".join(lines)
 
 

@@ -13,10 +13,10 @@ from .pipeline import Special
 from .schema import Task
 from .windows import WindowConfig
 
-FORMAT = 2
-"""What is written. Version 1, without calibration, is read too."""
+FORMAT = 3
+"""What is written. Versions 1, without calibration, and 2, without reach, are read too."""
 
-FORMATS = (1, 2)
+FORMATS = (1, 2, 3)
 CONFIG_NAME = "config.json"
 MAX_CONFIG_BYTES = 1 << 20
 MAX_FILE_BYTES = 2 << 30
@@ -308,6 +308,8 @@ def _task(values: Any) -> Task:
     for value in members(described["thresholds"], "thresholds").values():
         if type(value) not in (int, float):
             raise BundleError("no such threshold: one is not a number")
+    for reach in members(described.get("reach", {}), "reach").values():
+        whole(reach, "a reach", 0, _MAX_ID)
     signatures = described["signatures"]
     if not isinstance(signatures, list) or len(set(map(str, signatures))) != len(signatures):
         raise BundleError("signatures is not a list, or names one twice")

@@ -108,7 +108,7 @@ class Decoding:
         )
 
     def candidates(self, index: int) -> Candidates:
-        """The typed pairs that a settled window decides: both mentions are in it whole, and no
+        """The pairs that a settled window decides: both mentions are in it whole, and no
         neighbour shows more around the two.
         """
         window = self.windows[index]
@@ -120,7 +120,7 @@ class Decoding:
             for mention in self.mentions[neighbour]
             if mention.start >= window.start and mention.end <= window.end
         ]
-        pairs = enumerate_pairs(self.task, [mention.type for mention in inside])
+        pairs = enumerate_pairs(self.task, [mention[:3] for mention in inside])
         if len(self.windows) == 1 or len(pairs) == 0:
             return Candidates(inside, pairs)
         bounds = np.array([(mention.start, mention.end) for mention in inside])[pairs]  # (P, 2, 2)

@@ -13,12 +13,14 @@ from numpy.typing import NDArray
 
 from .calibration import Calibration
 from .errors import ConfigError
-from .labels import LabelScheme
+from .labels import LabelScheme, WordSpan
 
 Signature = tuple[str, str, str]
 """(relation type, head entity type, tail entity type)."""
 
 SELECTIONS = ("threshold", "greedy")
+
+_ANYWHERE = np.iinfo(np.int64).max
 
 
 @dataclass(frozen=True)
@@ -34,12 +36,15 @@ class Task:
         signatures: which head and tail types each relation may join.
         thresholds: per relation type, the score from which a pair is reported; 0.5 where
             none is given.
+        reach: per relation type, how many words may lie between head and tail for a pair to be
+            asked; a type without one reaches as far as a window.
         calibration: from the network's probabilities to scores; None takes them as they are.
         selection: ``threshold`` reports every relation above its threshold, ``greedy``
             at most the likeliest one for each pair of mentions.
 
     Raises:
-        ConfigError: if names repeat or a signature or threshold names an unknown type.
+        ConfigError: if names repeat, or a signature, threshold or reach is of an unknown type
+            or out of bounds.
     """
 
     name: str
@@ -47,6 +52,7 @@ class Task:
     relation_types: tuple[str, ...] = ()
     signatures: tuple[Signature, ...] = ()
     thresholds: Mapping[str, float] | None = None
+    reach: Mapping[str, int] | None = None
     calibration: Calibration | None = None
     selection: str = "threshold"
 
@@ -68,6 +74,9 @@ class Task:
         for relation, value in (self.thresholds or {}).items():
             if relation not in self.relation_types or not 0.0 <= value <= 1.0:
                 raise ConfigError(f"task {self.name}: no such threshold as {relation} = {value}")
+        for relation, words in (self.reach or {}).items():
+            if relation not in self.relation_types or words < 0:
+                raise ConfigError(f"task {self.name}: no such reach as {relation} = {words}")
         if self.calibration is not None and (
             set(self.calibration.entity_offsets) != set(self.entity_types)
             or set(self.calibration.triple_offsets) != set(self.relation_types)
@@ -97,6 +106,16 @@ class Task:
         return allowed
 
     @cached_property
+    def farthest(self) -> NDArray[np.int64]:
+        """(N, N): words that may lie between a head type and a tail type for any relation to be
+        asked; -1 where none may join them.
+        """
+        reach = [(self.reach or {}).get(relation, _ANYWHERE) for relation in self.relation_types]
+        limits = np.array(reach, dtype=np.int64)[:, None, None]
+        farthest: NDArray[np.int64] = np.where(self.allowed, limits, -1).max(axis=0, initial=-1)
+        return farthest
+
+    @cached_property
     def cutoffs(self) -> NDArray[np.float64]:
         """(R,) the threshold of each relation type."""
         given = self.thresholds or {}
@@ -110,6 +129,7 @@ class Task:
             "relation_types": list(self.relation_types),
             "signatures": [list(signature) for signature in self.signatures],
             "thresholds": dict(self.thresholds or {}),
+            "reach": dict(self.reach or {}),
             "calibration": self.calibration.to_json() if self.calibration else None,
             "selection": self.selection,
         }
@@ -129,6 +149,7 @@ class Task:
                 relation_types=tuple(map(str, values["relation_types"])),
                 signatures=tuple((str(r), str(h), str(t)) for r, h, t in values["signatures"]),
                 thresholds={str(k): float(v) for k, v in values["thresholds"].items()},
+                reach={str(k): int(v) for k, v in values.get("reach", {}).items()},
                 calibration=None if calibration is None else Calibration.from_json(calibration),
                 selection=str(values["selection"]),
             )
@@ -136,21 +157,24 @@ class Task:
             raise ConfigError(f"a task's description is incomplete or malformed: {error}") from None
 
 
-def enumerate_pairs(task: Task, types: Sequence[int] | NDArray[np.int64]) -> NDArray[np.int64]:
-    """Every ordered pair of distinct mentions whose types some relation of the task allows.
+def enumerate_pairs(
+    task: Task, mentions: Sequence[WordSpan] | NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Every ordered pair of distinct mentions that some relation of the task may join.
 
     Args:
         task: the task.
-        types: (S,) type index of each mention.
+        mentions: (S, 3) first word, one past the last, and type index of each mention, on any
+            word axis.
 
     Returns:
         (P, 2) indices of head and tail mention, in row order.
     """
-    kinds = np.asarray(types, dtype=np.int64)
-    if len(kinds) < 2 or not task.relation_types:
+    if len(mentions) < 2 or not task.relation_types:
         return np.zeros((0, 2), dtype=np.int64)
-    by_type: NDArray[np.bool_] = np.any(task.allowed, axis=0)
-    joinable = by_type[kinds[:, None], kinds[None, :]]
+    start, end, types = np.asarray(mentions, dtype=np.int64).T
+    gap = np.maximum(start[:, None], start) - np.minimum(end[:, None], end)
+    joinable = np.maximum(gap, 0) <= task.farthest[types[:, None], types]
     np.fill_diagonal(joinable, False)
     return np.argwhere(joinable)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from itertools import product
 from typing import Any
 
@@ -28,13 +29,14 @@ def tasks(draw: st.DrawFn) -> Task:
     entity_types = tuple(f"E{index}" for index in range(draw(st.integers(1, 4))))
     relation_types = tuple(f"R{index}" for index in range(draw(st.integers(0, 3))))
     every = list(product(relation_types, entity_types, entity_types))
-    thresholds = st.dictionaries(st.sampled_from(relation_types or ("",)), st.floats(0, 1))
+    types = st.sampled_from(relation_types or ("",))
     return Task(
         name=draw(st.text("abcXYZ019-_", min_size=1, max_size=64)),
         entity_types=entity_types,
         relation_types=relation_types,
         signatures=tuple(draw(st.lists(st.sampled_from(every), max_size=8))) if every else (),
-        thresholds=draw(thresholds) if relation_types else None,
+        thresholds=draw(st.dictionaries(types, st.floats(0, 1))) if relation_types else None,
+        reach=draw(st.dictionaries(types, st.integers(0, 20))) if relation_types else None,
         selection=draw(st.sampled_from(SELECTIONS)),
     )
 
@@ -66,6 +68,8 @@ def test_derived_values() -> None:
         ({"thresholds": {"causes": 1.01}}, "no such threshold as causes = 1.01"),
         ({"thresholds": {"causes": -0.1}}, "no such threshold as causes = -0.1"),
         ({"thresholds": {"causes": float("nan")}}, "no such threshold as causes = nan"),
+        ({"reach": {"treats": 5}}, "no such reach as treats = 5"),
+        ({"reach": {"causes": -1}}, "no such reach as causes = -1"),
         ({"selection": "best"}, r"selection is 'best', not one of \('threshold', 'greedy'\)"),
     ],
 )
@@ -87,12 +91,22 @@ def test_json_round_trip(task: Task) -> None:
     assert again.to_json() == task.to_json() == values
     np.testing.assert_array_equal(again.allowed, task.allowed)
     np.testing.assert_array_equal(again.cutoffs, task.cutoffs)
+    np.testing.assert_array_equal(again.farthest, task.farthest)
+
+
+def test_json_without_reach() -> None:
+    """As bundles before format 3 have it: every pair is asked."""
+    values = CLINICAL.to_json()
+    del values["reach"]
+    assert Task.from_json(values).farthest[1, 0] > 10**9
 
 
 @pytest.mark.parametrize("key", [key for key in CLINICAL.to_json() if key != "calibration"])
 @pytest.mark.parametrize("value", [None, 7, "missing"])
 def test_malformed_json(key: str, value: object) -> None:
     values = CLINICAL.to_json()
+    if (key, value) == ("reach", "missing"):
+        return
     if value == "missing":
         del values[key]
     elif key in ("name", "selection"):
@@ -110,6 +124,8 @@ def test_malformed_json(key: str, value: object) -> None:
         ("signatures", ["causes"]),
         ("thresholds", {"causes": "high"}),
         ("thresholds", ["causes"]),
+        ("reach", {"causes": "far"}),
+        ("reach", ["causes"]),
     ],
 )
 def test_malformed_json_inside(key: str, value: object) -> None:
@@ -119,24 +135,49 @@ def test_malformed_json_inside(key: str, value: object) -> None:
 
 @given(tasks(), st.data())
 def test_pairs_against_brute_force(task: Task, data: st.DataObject) -> None:
-    n = len(task.entity_types)
-    types = data.draw(st.lists(st.integers(0, n - 1), max_size=8))
-    joined = {(head, tail) for _, head, tail in task.signatures}
-    expected = [
-        [i, j]
-        for i, j in product(range(len(types)), repeat=2)
-        if i != j and (task.entity_types[types[i]], task.entity_types[types[j]]) in joined
-    ]
-    pairs = enumerate_pairs(task, types)
+    type = st.integers(0, len(task.entity_types) - 1)
+    place = st.tuples(st.integers(0, 40), st.integers(1, 5), type)
+    drawn = data.draw(st.lists(place, max_size=8))
+    mentions = [(start, start + length, type) for start, length, type in drawn]
+
+    def asked(i: int, j: int) -> bool:
+        (start, end, head), (begin, stop, tail) = mentions[i], mentions[j]
+        between = set(range(end, begin)) | set(range(stop, start))
+        return i != j and any(
+            (task.entity_types[head], task.entity_types[tail]) == (h, t)
+            and len(between) <= (task.reach or {}).get(relation, 99)
+            for relation, h, t in task.signatures
+        )
+
+    expected = [[i, j] for i, j in product(range(len(mentions)), repeat=2) if asked(i, j)]
+    pairs = enumerate_pairs(task, mentions)
     assert pairs.shape == (len(expected), 2)
     assert pairs.dtype == np.int64
     assert pairs.tolist() == expected
-    assert enumerate_pairs(task, np.array(types, dtype=np.int64)).tolist() == expected
+    if mentions:
+        assert enumerate_pairs(task, np.array(mentions, dtype=np.int64)).tolist() == expected
 
 
 def test_pairs_by_hand() -> None:
     # Drug, Dose, Effect, Drug
-    assert enumerate_pairs(CLINICAL, [0, 1, 2, 0]).tolist() == [[0, 2], [1, 0], [1, 3], [3, 2]]
+    mentions = [(0, 2, 0), (2, 3, 1), (5, 6, 2), (9, 10, 0)]
+    assert enumerate_pairs(CLINICAL, mentions).tolist() == [[0, 2], [1, 0], [1, 3], [3, 2]]
+    near = replace(CLINICAL, reach={"dose-of": 0, "causes": 2})  # 0, 3, 6 and 3 words between
+    assert enumerate_pairs(near, mentions).tolist() == [[1, 0]]
+    near = replace(CLINICAL, reach={"causes": 3})
+    assert enumerate_pairs(near, mentions).tolist() == [[0, 2], [1, 0], [1, 3], [3, 2]]
+
+
+def test_a_pair_is_asked_for_the_farthest_of_its_relations() -> None:
+    task = Task(
+        "t",
+        ("A",),
+        ("near", "far"),
+        (("near", "A", "A"), ("far", "A", "A")),
+        reach={"near": 1, "far": 4},
+    )
+    assert task.farthest.tolist() == [[4]]
+    assert enumerate_pairs(task, [(0, 1, 0), (5, 6, 0), (11, 12, 0)]).tolist() == [[0, 1], [1, 0]]
 
 
 @given(tasks().filter(lambda task: task.relation_types), st.data())
