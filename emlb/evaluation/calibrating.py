@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -30,11 +31,14 @@ SLOPE_PENALTY, OFFSET_PENALTY = 0.01, 0.3
 
 @dataclass(frozen=True)
 class _Items:
-    """Predictions of one kind: (N, F) log-odds, (N,) type indices and whether each is right."""
+    """Predictions of one kind: (N, F) log-odds, and (N,) type indices, whether each is right,
+    and how much it counts.
+    """
 
     odds: NDArray[np.float64]
     types: NDArray[np.int64]
     right: NDArray[np.bool_]
+    weights: NDArray[np.float64]
 
     @property
     def suffices(self) -> bool:
@@ -76,7 +80,9 @@ def fit_calibration(
     """Fit a calibration to predictions whose scores are the network's own.
 
     A prediction counts where the corpus annotates its type in full: elsewhere one without an
-    annotation may be right.
+    annotation may be right. The triples of a relation type count as much from one corpus as from
+    another, as they do for thresholds: else the corpus with most of them would speak for all,
+    whatever kind of notes it has. Entities are many in every corpus, and each counts the same.
 
     Args:
         task: whose types they are.
@@ -94,7 +100,8 @@ def fit_calibration(
         if corpus.tune
     ]
     entities = _items([row for pair in tuned for row in _entities(task, *pair)], 1)
-    triples = _items([row for pair in tuned for row in _triples(task, *pair)], 3)
+    by_corpus = [list(_triples(task, *pair)) for pair in tuned]
+    triples = _items([row for rows in by_corpus for row in rows], 3, _even_weights(by_corpus))
     of_entities = _fit(entities, len(task.entity_types))
     if of_entities is None:
         return None
@@ -170,12 +177,27 @@ def _mention(entity: Entity) -> tuple[str, object]:
     return entity.type, entity.spans
 
 
-def _items(rows: Sequence[_Row], n_scores: int) -> _Items:
+def _even_weights(by_corpus: Sequence[Sequence[_Row]]) -> list[float]:
+    """The weight of each row: of a type, the same in all from each corpus that has any.
+
+    All rows of a type together weigh as many as they are.
+    """
+    counts = [Counter(type for _, type, _ in rows) for rows in by_corpus]
+    total, sources = sum(counts, Counter()), Counter(type for count in counts for type in count)
+    return [
+        total[type] / sources[type] / count[type]
+        for rows, count in zip(by_corpus, counts, strict=True)
+        for _, type, _ in rows
+    ]
+
+
+def _items(rows: Sequence[_Row], n_scores: int, weights: Sequence[float] | None = None) -> _Items:
     scores = np.array([scores for scores, _, _ in rows], dtype=np.float64)
     return _Items(
         log_odds(scores.reshape(-1, n_scores)),
         np.array([type for _, type, _ in rows], dtype=np.int64),
         np.array([right for _, _, right in rows], dtype=np.bool_),
+        np.array([1.0] * len(rows) if weights is None else weights, dtype=np.float64),
     )
 
 
@@ -202,6 +224,7 @@ def _minimise(
     """Penalised logistic regression, to convergence."""
     odds = torch.from_numpy(items.odds * use)
     types, right = torch.from_numpy(items.types), torch.from_numpy(items.right).double()
+    weights = torch.from_numpy(items.weights)
     slopes = torch.zeros(len(use), dtype=torch.float64, requires_grad=True)
     shared = torch.zeros((), dtype=torch.float64, requires_grad=True)
     own = torch.zeros(n_types, dtype=torch.float64, requires_grad=True)
@@ -212,7 +235,9 @@ def _minimise(
     def loss() -> torch.Tensor:
         optimiser.zero_grad()
         logits = odds @ slopes + shared + own[types]
-        total = torch.nn.functional.binary_cross_entropy_with_logits(logits, right, reduction="sum")
+        total = torch.nn.functional.binary_cross_entropy_with_logits(
+            logits, right, weights, reduction="sum"
+        )
         penalty = SLOPE_PENALTY * ((slopes**2).sum() + shared**2)
         total = total + 0.5 * (penalty + OFFSET_PENALTY * (own**2).sum())
         total.backward()  # type: ignore[no-untyped-call]

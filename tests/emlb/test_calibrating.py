@@ -96,6 +96,18 @@ def test_corpora_that_do_not_count() -> None:
     assert fitted.entity_offsets["B"] < own.entity_offsets["B"] - 0.3
 
 
+def test_triples_of_a_small_corpus_count_as_much() -> None:
+    gold, found = draw(4000)
+    few, theirs = draw(400, seed=1, truth=replace(TRUTH, triple_offsets={"R": 1.0}))
+    fitted = fit_calibration(TASK, [corpus(gold), corpus(few)], [found, theirs])
+    same = fit_calibration(TASK, [corpus([*gold, *few * 10])], [[*found, *theirs * 10]])
+    alone = fit_calibration(TASK, [corpus(gold)], [found])
+    assert fitted is not None and same is not None and alone is not None
+    np.testing.assert_allclose(fitted.triple_slopes, same.triple_slopes, atol=0.02)
+    assert fitted.triple_offsets["R"] == pytest.approx(same.triple_offsets["R"], abs=0.02)
+    assert fitted.triple_offsets["R"] - alone.triple_offsets["R"] > 0.5
+
+
 def test_too_few_to_learn_from() -> None:
     gold, found = draw(MINIMUM // 2)
     assert fit_calibration(TASK, [corpus(gold)], [found]) is None
