@@ -190,24 +190,3 @@ class Lattice:
         first = transitions[1::2, inside].diagonal() + ahead - self.backward[:, 1::2]
         later = transitions[inside, inside].diagonal() + ahead - self.backward[:, inside]
         return np.exp(np.minimum(first, 0.0)), np.exp(np.minimum(later, 0.0))
-
-    def span_probability(self, span: WordSpan) -> float:
-        """Probability that exactly this mention stands there.
-
-        The sum over every path with B-X at its first word, I-X at its other words, and
-        not I-X behind it.
-        """
-        start, end, type = span
-        begin, inside = 1 + 2 * type, 2 + 2 * type
-        score = self.forward[start, begin]
-        label = begin
-        for word in range(start + 1, end):
-            score += self.crf.transitions[label, inside] + self.emissions[word, inside]
-            label = inside
-        if end == len(self.emissions):
-            tail = float(self.crf.end[label])
-        else:
-            ahead = self.crf.transitions[label] + self.emissions[end] + self.backward[end]
-            ahead[inside] = -np.inf
-            tail = _log_sum(ahead)
-        return float(min(1.0, np.exp(score + tail - self.log_partition)))
