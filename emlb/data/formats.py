@@ -195,6 +195,8 @@ def _read_jsonl(
     known = None if texts is None else _Texts(texts)
     for file in files:
         yield from read_documents(file, texts=known)
+    for file in _unfinished_below(path):
+        yield None, Report({}, (Problem(str(file), 0, "", reasons.UNFINISHED),))
 
 
 def _read_noteevents(
@@ -303,6 +305,12 @@ def _tables_below(folder: Path) -> tuple[Path, ...]:
 def _lines_below(folder: Path) -> list[Path]:
     """Files of JSON lines; of one that lies there zipped and unzipped, the unzipped."""
     return without_twins(files_below(folder, *(f".jsonl{ending}" for ending in ENDINGS)))
+
+
+def _unfinished_below(path: Path) -> list[Path]:
+    """Files of JSON lines that `emlb-run` was still writing; there are none in a file."""
+    endings = (f".jsonl{ending}.part" for ending in ENDINGS)
+    return files_below(path, *endings) if path.is_dir() else []
 
 
 def _tables_at(texts: Path | None, files: tuple[Path, ...]) -> tuple[Path, ...]:

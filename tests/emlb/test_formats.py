@@ -127,6 +127,19 @@ def test_compressed_lines_are_found_and_read(tmp_path: Path) -> None:
     assert (document.note.name, document.note.text) == ("notes:1", "Rash")
 
 
+@pytest.mark.parametrize("name", ["part-00002.jsonl.part", "part-00002.jsonl.gz.part"])
+def test_shards_of_an_unfinished_run_are_told(tmp_path: Path, name: str) -> None:
+    line = {"note": "a", "text": TEXT, "entities": [], "relations": []}
+    (tmp_path / "part-00001.jsonl").write_text(json.dumps(line) + "\n", encoding="utf-8")
+    (tmp_path / name).write_bytes(b"")
+    (document, _), (none, report) = scan(tmp_path)
+    assert document is not None and document.note.name == "a" and none is None
+    (problem,) = report.problems
+    assert str(problem) == f"{tmp_path / name}: {reasons.UNFINISHED}"
+    with pytest.raises(DataError, match="has not finished"):
+        list(scan(tmp_path, strict=True))
+
+
 @pytest.mark.parametrize("name", ["d.jsonl.gz", "folder"])
 def test_damaged_compressed_lines_are_named(tmp_path: Path, name: str) -> None:
     path = tmp_path / "d.jsonl.gz"

@@ -55,6 +55,7 @@ NO_NOTE_COLUMNS = "header lacks ROW_ID (or note_id), SUBJECT_ID or TEXT in the e
 NO_FILTER_COLUMN = "header lacks the column that the rows are to be chosen by"
 NO_ROWS = "table has a header and no rows"
 NOT_READ_ON = "file was not read from here on"
+UNFINISHED = "file of a run that has not finished was passed over"
 DEEP_FOLDER = "folders are nested deeper than is looked into"
 DEEP_JSON = "JSON nested deeper than is read"
 DEEP_XML = "XML nested deeper than is read"
