@@ -86,7 +86,7 @@ def fit_calibration(
 
     Args:
         task: whose types they are.
-        corpora: of that task; those with ``tune`` count.
+        corpora: of that task; those with ``tune`` and ``calibrate`` count.
         predicted: per corpus, what the ``untuned`` task extracts.
 
     Returns:
@@ -97,7 +97,7 @@ def fit_calibration(
     tuned = [
         (corpus, documents)
         for corpus, documents in zip(corpora, predicted, strict=True)
-        if corpus.tune
+        if corpus.tune and corpus.calibrate
     ]
     entities = _items([row for pair in tuned for row in _entities(task, *pair)], 1)
     by_corpus = [list(_triples(task, *pair)) for pair in tuned]

@@ -27,6 +27,7 @@ class ScoredCorpus:
         types: entity and relation types that the corpus annotates.
         full: those of which it annotates every occurrence; None is all of them.
         tune: whether thresholds and calibration may be chosen on it.
+        calibrate: whether the calibration may, if thresholds are.
     """
 
     name: str
@@ -35,6 +36,7 @@ class ScoredCorpus:
     types: Collection[str]
     full: Collection[str] | None = None
     tune: bool = True
+    calibrate: bool = True
 
     @property
     def complete(self) -> Collection[str]:

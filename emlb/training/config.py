@@ -114,7 +114,8 @@ class CorpusConfig:
         pack: join short documents into note-shaped ones.
         relation_weight: how much its pairs count.
         dev_limit: development documents scored during training; 0 scores all.
-        tune: whether its development documents choose thresholds.
+        tune: whether its development documents choose thresholds and fit the calibration.
+        calibrate: whether those that choose thresholds fit the calibration too.
     """
 
     name: str
@@ -132,6 +133,7 @@ class CorpusConfig:
     relation_weight: float = 1.0
     dev_limit: int = 0
     tune: bool = True
+    calibrate: bool = True
 
     def __post_init__(self) -> None:
         if bool(self.dev) == (self.split is not None):

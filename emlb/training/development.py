@@ -54,6 +54,7 @@ def as_scored(corpus: Corpus, task: Task) -> ScoredCorpus:
         types=coverage.annotated,
         full=coverage.full,
         tune=corpus.config.tune,
+        calibrate=corpus.config.calibrate,
     )
 
 

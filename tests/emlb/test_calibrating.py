@@ -88,6 +88,12 @@ def test_corpora_that_do_not_count() -> None:
     own = fit_calibration(TASK, [corpus(gold)], [found])
     noisy = corpus(empty, name="noisy", tune=False)
     assert fit_calibration(TASK, [corpus(gold), noisy], [found, found]) == own
+    by_rules = corpus(empty, name="by rules", calibrate=False)
+    assert fit_calibration(TASK, [corpus(gold), by_rules], [found, found]) == own
+    both, alone = (
+        tune(TASK, c, [found] * len(c)) for c in ([corpus(gold), by_rules], [corpus(gold)])
+    )
+    assert both.calibration == alone.calibration and both.thresholds != alone.thresholds
     # What a corpus annotates in part is not wrong where it lacks an annotation.
     partial = corpus(empty, name="partial", full={"B"})
     fitted = fit_calibration(TASK, [corpus(gold), partial], [found, found])
