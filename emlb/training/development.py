@@ -18,6 +18,13 @@ from emlb_runtime.schema import Task
 from .config import Learned, RunConfig
 from .measures import Measures, logged, measure, render
 
+ENOUGH = 50
+"""Annotations of a kind from which a corpus counts fully for the score that checkpoints are chosen
+by. Of one or two relations, each moves the F1 by half of it."""
+
+_Part = tuple[float, float]
+"""F1 and its weight."""
+
 
 @dataclass(frozen=True)
 class Development:
@@ -106,7 +113,7 @@ def score_development(
         )
     metrics: dict[str, float] = {}
     measures: dict[str, Measures] = {}
-    parts: list[float] = []
+    parts: list[_Part] = []
     for corpus, documents in zip(scored, found, strict=True):
         task = tuned[corpus.task]
         reported = [as_reported(d, task) for d in documents]
@@ -114,23 +121,26 @@ def score_development(
         measures[corpus.name] = measure(corpus, reported, learned)
         metrics |= _flat(corpus.name, scores, learned)
         parts += _part(corpus, scores, learned)
-    metrics["score"] = sum(parts) / (len(parts) or 1)
+    weight = sum(weight for _, weight in parts)
+    metrics["score"] = sum(f1 * weight for f1, weight in parts) / weight if weight else 0.0
     return Development(metrics, tuple(tuned.values()), measures)
 
 
-def _part(corpus: ScoredCorpus, scores: Scores, learned: Learned) -> list[float]:
+def _part(corpus: ScoredCorpus, scores: Scores, learned: Learned) -> list[_Part]:
     """What a corpus adds to the mean: F1 of what is learned, where it annotates that in full.
 
-    Else what is found beyond the annotations would count against the model.
+    Else what is found beyond the annotations would count against the model. Entities and
+    relations have half of a corpus's weight each if it has both, and less with fewer than
+    ``ENOUGH`` annotations.
     """
     entities = {entity.type for document in corpus.documents for entity in document.entities}
     relations = {relation.type for document in corpus.documents for relation in document.relations}
-    f1 = []
+    counted = []
     if learned != "relations" and entities & {*corpus.complete}:
-        f1.append(scores.entities.strict.micro.f1)
+        counted.append(scores.entities.strict.micro)
     if learned != "entities" and relations & {*corpus.complete}:
-        f1.append(scores.relations.strict.micro.f1)
-    return [sum(f1) / len(f1)] if f1 else []
+        counted.append(scores.relations.strict.micro)
+    return [(micro.f1, min(1.0, micro.gold / ENOUGH) / len(counted)) for micro in counted]
 
 
 def _flat(name: str, scores: Scores, learned: Learned) -> dict[str, float]:

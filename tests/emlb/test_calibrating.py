@@ -12,7 +12,7 @@ from emlb.evaluation.calibrating import MINIMUM, apply_calibration, fit_calibrat
 from emlb.evaluation.calibration import measure_calibration
 from emlb.evaluation.deployed import ScoredCorpus, apply_thresholds, choose_thresholds, score_corpus
 from emlb.model.pretrained import TrainedModel, make_pipeline
-from emlb.training.development import score_development
+from emlb.training.development import ENOUGH, score_development
 from emlb_runtime.calibration import FLOOR, Calibration, log_odds
 from emlb_runtime.decode import Candidates, Mention, choose
 from emlb_runtime.records import Document, Entity, Note, Relation
@@ -263,3 +263,19 @@ def test_thresholds_look_where_a_type_is_annotated_in_full() -> None:
     alone = choose_thresholds([corpus(gold, full={"A", "B"})], [found])
     assert alone == own  # in part is better than not at all
     assert choose_thresholds([whole, corpus(empty)], [found, found]) != own
+
+
+def test_a_handful_of_annotations_weighs_little_in_the_score(tiny_run: TinyRun) -> None:
+    trained = TrainedModel.load(tiny_run.model)
+    (task,) = trained.model.config.task_list
+    notes = ScoredCorpus("notes", task.name, tuple(tiny_run.documents), {*TYPES, *RELATIONS})
+    wrong = [replace(entity, type="Disorder") for entity in tiny_run.documents[0].entities]
+    one = replace(tiny_run.documents[0], entities=tuple(wrong[:1]), relations=())
+    few = ScoredCorpus("few", task.name, (one,), {*TYPES, *RELATIONS})
+    metrics = score_development(trained.model, trained.tokenizer, [task], [notes, few]).metrics
+    n_entities = sum(len(d.entities) for d in notes.documents)
+    n_relations = sum(len(d.relations) for d in notes.documents)
+    weights = [min(1.0, n_entities / ENOUGH) / 2, min(1.0, n_relations / ENOUGH) / 2, 1 / ENOUGH]
+    f1 = [metrics[name] for name in ("notes_entities", "notes_relations", "few_entities")]
+    assert f1[2] < 0.5
+    assert metrics["score"] == pytest.approx(np.average(f1, weights=weights))
