@@ -22,6 +22,9 @@ from benchmarks.contest.registry import CONTESTANTS, Entry, choose, pythons
 from benchmarks.contest.report import Report, Standing
 from benchmarks.contest.rounds import Rounds, Spread, pick_sample, rotated, run_rounds
 from benchmarks.contest.worker import Worker, serve
+from emlb_runtime.bundle import Bundle
+from emlb_runtime.extract import load_pipeline
+from emlb_runtime.records import Note
 
 MARKER = "Zyxxqolimab"
 JOB = Job(1, "folder", None, ("Drug",), 24, ("a.txt",), (Example("b.txt", ((0, 4, "Drug"),)),))
@@ -183,6 +186,17 @@ def test_a_worker_tells_what_failed_without_the_note(marked: str, tmp_path: Path
     assert str(failed["error"]).startswith("run failed: ValueError in test_benchmarks.py, line ")
     assert MARKER not in str(failed)
     assert again["notes"] == 0  # it goes on
+
+
+def test_entities_alone_ask_no_pair(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(Path(registry.__file__).parents[1])  # as its scripts run
+    from benchmarks.contest.ours import entities_alone
+
+    pipeline = load_pipeline(Bundle.load())
+    pipeline.heads = tuple(entities_alone(head) for head in pipeline.heads)
+    (document,) = pipeline.run([Note("n", "She developed a rash after amoxicillin.")])
+    assert [entity.type for entity in document.entities] == ["Disorder", "Drug"]
+    assert document.relations == ()
 
 
 def test_what_is_not_installed_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:

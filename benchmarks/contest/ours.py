@@ -68,7 +68,12 @@ def entities_alone(head: Head) -> Head:
     if calibration is not None:
         calibration = replace(calibration, triple_offsets={})
     task = replace(
-        head.task, relation_types=(), signatures=(), thresholds=None, calibration=calibration
+        head.task,
+        relation_types=(),
+        signatures=(),
+        thresholds=None,
+        reach=None,
+        calibration=calibration,
     )
     return replace(head, task=task)
 
