@@ -16,6 +16,7 @@ from emlb_runtime.checks.graph import Network, read_network
 from emlb_runtime.errors import BundleError
 from emlb_runtime.extract import Extractor, load_pipeline
 from tests.runtime.hostile import seal
+from tests.tiny import RELATIONS
 
 Change = Callable[[dict[str, Any]], object]
 
@@ -126,6 +127,9 @@ CHANGES: dict[str, Change] = {
     "windows.max_pieces": lambda v: v["windows"].update(max_pieces=3),
     "names an unknown type": lambda v: v["tasks"][0]["signatures"].append(["x", "y", "z"]),
     "no such threshold": lambda v: v["tasks"][0].update(thresholds={"nothing": 2.0}),
+    "no such reach": lambda v: v["tasks"][0].update(reach={"nothing": 2}),
+    "a reach": lambda v: v["tasks"][0].update(reach={RELATIONS[0]: -1}),
+    "a reach is": lambda v: v["tasks"][0].update(reach={RELATIONS[0]: 2.5}),
     "task name": lambda v: v["tasks"][0].update(name="../task"),
 }
 
