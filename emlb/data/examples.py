@@ -14,7 +14,7 @@ from emlb_runtime.labels import WordSpan
 from emlb_runtime.layout import Layout
 from emlb_runtime.pipeline import Pipeline, align
 from emlb_runtime.records import Document, Entity
-from emlb_runtime.schema import Task, enumerate_pairs
+from emlb_runtime.schema import Task, words_between
 from emlb_runtime.tokens import Tokens
 from emlb_runtime.windows import Window
 
@@ -246,7 +246,7 @@ def _count_relations(
             unused["relation between types that are seldom joined by it"] += 1
         elif (relation.type, relation.head, relation.tail) not in taught:
             unused["relation between mentions too far apart for one window"] += 1
-        elif not len(enumerate_pairs(task, [head, tail])):
+        elif words_between(head, tail) > task.farthest[head[2], tail[2]]:
             unused["relation that spans more words than its type's reach"] += 1
 
 

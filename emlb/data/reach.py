@@ -9,6 +9,7 @@ import numpy as np
 
 from emlb_runtime.pipeline import align
 from emlb_runtime.records import Document
+from emlb_runtime.schema import words_between
 from emlb_runtime.tokens import tokenise
 
 SEEN = 100
@@ -36,8 +37,7 @@ def find_reach(documents: Iterable[Document], tokenizer: Any, *, share: float) -
         for relation in document.relations:
             head, tail = words[relation.head], words[relation.tail]
             if head is not None and tail is not None:
-                gap = max(head[0], tail[0]) - min(head[1], tail[1])
-                gaps.setdefault(relation.type, []).append(max(gap, 0))
+                gaps.setdefault(relation.type, []).append(int(words_between(head, tail)))
     return {
         type: int(np.quantile(found, share, method="higher"))
         for type, found in sorted(gaps.items())

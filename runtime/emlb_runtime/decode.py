@@ -120,10 +120,11 @@ class Decoding:
             for mention in self.mentions[neighbour]
             if mention.start >= window.start and mention.end <= window.end
         ]
-        pairs = enumerate_pairs(self.task, [mention[:3] for mention in inside])
+        spans = np.array([mention[:3] for mention in inside], dtype=np.int64).reshape(-1, 3)
+        pairs = enumerate_pairs(self.task, spans)
         if len(self.windows) == 1 or len(pairs) == 0:
             return Candidates(inside, pairs)
-        bounds = np.array([(mention.start, mention.end) for mention in inside])[pairs]  # (P, 2, 2)
+        bounds = spans[pairs, :2]  # (P, 2, 2)
         decided = deciding_windows(
             self.windows, bounds[..., 0].min(axis=1), bounds[..., 1].max(axis=1), near
         )

@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from .calibration import Calibration
 from .errors import ConfigError
@@ -157,6 +157,20 @@ class Task:
             raise ConfigError(f"a task's description is incomplete or malformed: {error}") from None
 
 
+def words_between(one: ArrayLike, other: ArrayLike) -> NDArray[np.int64]:
+    """How many words lie between two mentions, which a reach bounds; none if they overlap.
+
+    Args:
+        one: (…, 2 or more) first word and one past the last.
+        other: likewise, on the same word axis; shapes are broadcast.
+    """
+    first, second = np.asarray(one, dtype=np.int64), np.asarray(other, dtype=np.int64)
+    start = np.maximum(first[..., 0], second[..., 0])
+    end = np.minimum(first[..., 1], second[..., 1])
+    between: NDArray[np.int64] = np.maximum(start - end, 0)
+    return between
+
+
 def enumerate_pairs(
     task: Task, mentions: Sequence[WordSpan] | NDArray[np.int64]
 ) -> NDArray[np.int64]:
@@ -172,9 +186,9 @@ def enumerate_pairs(
     """
     if len(mentions) < 2 or not task.relation_types:
         return np.zeros((0, 2), dtype=np.int64)
-    start, end, types = np.asarray(mentions, dtype=np.int64).T
-    gap = np.maximum(start[:, None], start) - np.minimum(end[:, None], end)
-    joinable = np.maximum(gap, 0) <= task.farthest[types[:, None], types]
+    spans = np.asarray(mentions, dtype=np.int64)
+    types = spans[:, 2]
+    joinable = words_between(spans[:, None], spans) <= task.farthest[types[:, None], types]
     np.fill_diagonal(joinable, False)
     return np.argwhere(joinable)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
@@ -177,6 +178,16 @@ def test_relations_across_windows_are_counted(task: Task, cut_pipeline: Pipeline
     first, second = make_examples([document], covering(task), cut_pipeline, unused)
     assert (first.relations, second.relations) == ((), ((0, 1, 0),))
     assert unused == {"relation between mentions too far apart for one window": 1}
+
+
+def test_a_relation_beyond_its_reach_is_counted(task: Task, pipeline: Pipeline) -> None:
+    document = parse_markup("[Drug:d1 aspirin] and then some [Disorder:e1 cough] {ADE-Drug e1 d1}")
+    counted = {"relation that spans more words than its type's reach": 1}
+    for words, expected in ((3, {}), (2, counted)):  # the other way round a pair is asked anyway
+        near = replace(task, reach={"ADE-Drug": words})
+        unused: Counter[str] = Counter()
+        make_examples([document], covering(near), pipeline, unused)
+        assert unused == expected
 
 
 def test_overlapping_windows_both_teach(
