@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from emlb_runtime import __version__
-from emlb_runtime.formats.text import DECODING_ERRORS
+from emlb_runtime.formats.text import DECODING_ERRORS, MARKUP
 
 from .choices import Format, Precision, Provider
 from .compression import Compression
@@ -51,11 +51,13 @@ class Arguments:
     min_score: float
     encoding: str
     errors: str
+    markup: str
     category: list[str]
     subject: list[str]
     compress: Compression | None
     shard_notes: int | None
     redact_text: bool
+    keep_text: bool
     restart: bool
     quiet: bool
 
@@ -152,6 +154,12 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
         help="Leave the text of mentions out: offsets only.",
     )
     parser.add_argument(
+        "--keep-text",
+        action="store_true",
+        help="Write the text of each note into its line of documents: the text that the offsets"
+        " count, which is not the file's where its markup was stripped.",
+    )
+    parser.add_argument(
         "--restart",
         action="store_true",
         help="Begin anew, and remove what an unfinished run of this output has written.",
@@ -207,6 +215,14 @@ def _add_reading(parser: argparse.ArgumentParser) -> None:
         default="strict",
         help="What to do with bytes that the encoding does not know. strict: an error record"
         " for that note.  [default: strict]",
+    )
+    parser.add_argument(
+        "--markup",
+        choices=MARKUP,
+        metavar="|".join(MARKUP),
+        default="refuse",
+        help="What to do with a note in RTF, HTML, HL7 CDA or HL7 v2. refuse: an error record."
+        " strip: extract from its text; needs emlb[documents].  [default: refuse]",
     )
     parser.add_argument(
         "--category",

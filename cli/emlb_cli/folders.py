@@ -32,6 +32,7 @@ class ShardSink:
         format: ``triples`` or ``documents``.
         compression: of each shard.
         redact_text: leave the text of mentions out.
+        keep_text: write the text of notes into documents.
     """
 
     def __init__(
@@ -42,12 +43,14 @@ class ShardSink:
         format: str,
         compression: Compression,
         redact_text: bool,
+        keep_text: bool = False,
     ) -> None:
         self._folder = folder
         self._notes = notes
         self._format = format
         self._compression = compression
         self._redact_text = redact_text
+        self._keep_text = keep_text
         self.sizes: list[int] = []
         self._number = 1
         self._held = 0
@@ -142,6 +145,7 @@ class ShardSink:
             format=self._format,
             compression=self._compression,
             redact_text=self._redact_text,
+            keep_text=self._keep_text,
         )
 
 

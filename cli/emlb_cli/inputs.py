@@ -28,12 +28,14 @@ class Reading:
     Attributes:
         encoding: of every note, as Python names it.
         errors: what is done with bytes that the encoding does not know.
+        markup: what is done with notes in RTF, HTML, CDA or HL7 v2.
         rows: which rows of tables are wanted; None if no input is a table.
         counts: where rows are counted as they are read.
     """
 
     encoding: str = "utf-8"
     errors: str = "strict"
+    markup: str = "refuse"
     rows: NoteEvents | None = None
     counts: RowCounts | None = None
 
@@ -103,7 +105,11 @@ def hold_unrepeatable(
         if isinstance(file, ErrorRecord) or not _reads_once(file):
             return file
         return read_note(
-            file.path, name=file.name, encoding=reading.encoding, errors=reading.errors
+            file.path,
+            name=file.name,
+            encoding=reading.encoding,
+            errors=reading.errors,
+            markup=reading.markup,
         )
 
     return [held(file) for file in files]
@@ -175,6 +181,7 @@ def _read(file: Input, reading: Reading) -> Iterable[Note | ErrorRecord]:
         (file,),
         encoding=reading.encoding,
         errors=reading.errors,
+        markup=reading.markup,
         rows=reading.rows,
         counts=reading.counts,
     )

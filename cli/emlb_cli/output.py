@@ -274,12 +274,14 @@ def _make_sink(target: Target) -> Sink:
             format=target.format,
             compression=target.compression,
             redact_text=target.redact_text,
+            keep_text=target.keep_text,
         )
     return FileSink(
         target.path,
         format=target.format,
         compression=target.compression,
         redact_text=target.redact_text,
+        keep_text=target.keep_text,
     )
 
 
@@ -300,15 +302,12 @@ def _write(result: Document | ErrorRecord, writer: Writer | Sink) -> Document | 
 def _open_stream(target: Target) -> Iterator[Writer]:
     from emlb_runtime.formats.writers import open_writer
 
+    text = {"redact_text": target.redact_text, "keep_text": target.keep_text}
     if target.out != STDOUT:
-        out = Path(target.out)
-        with open_writer(target.format, out, redact_text=target.redact_text) as writer:
+        with open_writer(target.format, Path(target.out), **text) as writer:
             yield writer
         return
-    with (
-        _utf8_stdout() as stream,
-        open_writer(target.format, stream, redact_text=target.redact_text) as writer,
-    ):
+    with _utf8_stdout() as stream, open_writer(target.format, stream, **text) as writer:
         yield writer
 
 

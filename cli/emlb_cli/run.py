@@ -15,7 +15,7 @@ from emlb_cli.common import ExitCode, one_sentence_errors, tell
 from emlb_cli.inputs import Reading, choose_rows, find_some_notes, leave_out
 from emlb_cli.job import Job, run_job
 from emlb_cli.target import Target, check_output, choose_compression
-from emlb_runtime.formats.text import NoteFile, check_encoding
+from emlb_runtime.formats.text import NoteFile, check_encoding, check_markup
 
 if TYPE_CHECKING:
     from emlb_runtime.extract import Extractor
@@ -68,16 +68,24 @@ def command(arguments: Sequence[str]) -> NoReturn:
     asked = parse_arguments(PROGRAM, arguments)
     with one_sentence_errors(PROGRAM):
         check_encoding(asked.encoding, errors=asked.errors)
+        check_markup(asked.markup)
         many = asked.shard_notes is not None or asked.format is Format.BRAT
         compression = choose_compression(asked.out, asked.compress, many=many)
-        target = Target(asked.out, asked.format, compression, asked.shard_notes, asked.redact_text)
+        target = Target(
+            asked.out,
+            asked.format,
+            compression,
+            asked.shard_notes,
+            asked.redact_text,
+            asked.keep_text,
+        )
         files = leave_out(find_some_notes(asked.inputs), target.leftovers())
         rows, counts = choose_rows(files, categories=asked.category, subjects=asked.subject)
         check_output(target, notes=[f.path for f in files if isinstance(f, NoteFile) and f.path])
         job = Job(
             program=PROGRAM,
             files=files,
-            reading=Reading(asked.encoding, asked.errors, rows, counts),
+            reading=Reading(asked.encoding, asked.errors, asked.markup, rows, counts),
             target=target,
             # An option that changes the output belongs here, or a broken run could be
             # continued with another value. The number of workers changes nothing.

@@ -107,16 +107,24 @@ class FileSink:
         format: ``triples`` or ``documents``.
         compression: of the file.
         redact_text: leave the text of mentions out.
+        keep_text: write the text of notes into documents.
     """
 
     full = False
 
     def __init__(
-        self, path: Path, *, format: str, compression: Compression, redact_text: bool
+        self,
+        path: Path,
+        *,
+        format: str,
+        compression: Compression,
+        redact_text: bool,
+        keep_text: bool = False,
     ) -> None:
         self.path = path
         self._format = format
         self._redact_text = redact_text
+        self._keep_text = keep_text
         self._compression = compression
         self._members = Members(compression)
         self.sizes: list[int] = []
@@ -148,7 +156,9 @@ class FileSink:
         pass
 
     def write(self, document: Document) -> None:
-        lines = document_lines(self._format, document, redact_text=self._redact_text)
+        lines = document_lines(
+            self._format, document, redact_text=self._redact_text, keep_text=self._keep_text
+        )
         self._file.append(self._members.add(lines))
 
     def write_error(self, record: ErrorRecord) -> None:

@@ -28,6 +28,7 @@ class Target:
         compression: of the file or the shards.
         shard_notes: notes to a shard; None for a single file.
         redact_text: leave the text of mentions out.
+        keep_text: write the text of notes into documents.
     """
 
     out: str
@@ -35,6 +36,7 @@ class Target:
     compression: Compression = Compression.NONE
     shard_notes: int | None = None
     redact_text: bool = False
+    keep_text: bool = False
 
     @property
     def is_folder(self) -> bool:
@@ -114,6 +116,11 @@ def _is_special(out: str) -> bool:
 
 def _check_options(target: Target) -> None:
     check_compression(target.compression)
+    if target.keep_text and (target.format != "documents" or target.redact_text):
+        raise ConfigError(
+            "--keep-text writes whole notes into documents: choose --format documents without"
+            " --redact-text"
+        )
     if target.format == FOLDER_FORMAT:
         if target.redact_text:
             raise ConfigError(

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from .backend import Backend, Encoded
 from .crf import Crf
 from .decode import Candidates, Decoding, Link, Mention
+from .formats.sniff import count_tags
 from .labels import WordSpan
 from .layout import Layout, read_layout
 from .mentions import find_mentions
@@ -408,6 +409,12 @@ def _settled(state: NoteState) -> Iterator[tuple[Job, Encoded]]:
 def _warnings(state: NoteState) -> tuple[str, ...]:
     """What a user should know about how this note was read."""
     warnings = []
+    if state.note.source_format:
+        warnings.append(
+            f"read from {state.note.source_format}: offsets count the text without its markup"
+        )
+    elif (tags := count_tags(state.note.text)) > 1:
+        warnings.append(f"{tags} HTML tags were read as words")
     if "\x00" in state.note.text:
         warnings.append(f"{state.note.text.count(chr(0))} NUL characters")
     if not state.windows:

@@ -21,10 +21,13 @@ class Note:
     Attributes:
         name: the note's identity in outputs (usually its file name).
         text: the text exactly as decoded; never normalised.
+        source_format: the format of the file whose markup was removed to get the text, such
+            as ``RTF``; empty for plain text.
     """
 
     name: str
     text: str = field(repr=False)
+    source_format: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -234,7 +234,7 @@ def test_closed_standard_input_is_an_error_record(monkeypatch: pytest.MonkeyPatc
 def test_notes_are_read_one_by_one(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[str] = []
 
-    def watch(path: Path | None, *, name: str, encoding: str, errors: str) -> Note:
+    def watch(path: Path | None, *, name: str, **options: str) -> Note:
         read.append(name)
         return Note(name, "")
 

@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from emlb_runtime.errors import ConfigError
+from emlb_runtime.errors import ConfigError, DataError
 from emlb_runtime.limits import FOLDERS, NOTE, TooLarge, read_file, read_stream
 from emlb_runtime.records import ErrorRecord, Note
+
+from .sniff import FileFormat, sniff
 
 if TYPE_CHECKING:
     from .noteevents import NoteEvents, RowCounts
@@ -26,6 +28,13 @@ DECODING_ERRORS = ("strict", "replace", "ignore", "backslashreplace")
 
 ``surrogateescape`` is left out: no tokenizer takes the characters it makes.
 """
+
+
+MARKUP = ("refuse", "strip")
+"""What may be done with a note that is RTF, HTML, HL7 CDA or an HL7 v2 message."""
+
+_CONTROLS = tuple(code for code in range(32) if code not in (0, *b"\t\n\v\f\r\x1b"))
+"""Control characters that text does not hold. NUL is apart: UTF-16 is full of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +84,7 @@ def read_notes(
     *,
     encoding: str = "utf-8",
     errors: str = "strict",
+    markup: str = "refuse",
     rows: NoteEvents | None = None,
     counts: RowCounts | None = None,
 ) -> Iterator[Note | ErrorRecord]:
@@ -84,6 +94,7 @@ def read_notes(
         files: what ``find_notes`` returned.
         encoding: the encoding of every note.
         errors: one of ``DECODING_ERRORS``.
+        markup: one of ``MARKUP``.
         rows: which rows of tables are wanted; all that are not marked as errors if None.
         counts: counts the rows of tables as they are read.
 
@@ -96,19 +107,30 @@ def read_notes(
         elif file.is_table and file.path is not None:
             yield from _read_table(file.path, file.name, encoding, errors, rows, counts)
         else:
-            yield read_note(file.path, name=file.name, encoding=encoding, errors=errors)
+            yield read_note(
+                file.path, name=file.name, encoding=encoding, errors=errors, markup=markup
+            )
 
 
 def read_note(
-    path: Path | None, *, name: str, encoding: str = "utf-8", errors: str = "strict"
+    path: Path | None,
+    *,
+    name: str,
+    encoding: str = "utf-8",
+    errors: str = "strict",
+    markup: str = "refuse",
 ) -> Note | ErrorRecord:
     """Read one note exactly: line ends, NUL and a UTF-8 byte-order mark stay characters of it.
+
+    A file that is not plain text, such as RTF or PDF, is no note and has an error record,
+    unless its markup is to be stripped and can be.
 
     Args:
         path: the note's file; None for standard input.
         name: the note's name in every output.
         encoding: its encoding, as Python names it.
         errors: one of ``DECODING_ERRORS``.
+        markup: ``refuse``, or ``strip`` to take the text out of RTF, HTML, CDA and HL7 v2.
 
     Returns:
         The note, or a record saying in one sentence why it cannot be read.
@@ -123,12 +145,29 @@ def read_note(
     except OSError as error:
         return ErrorRecord(name, _explain(error, path))
     try:
+        found = sniff(data, encoding=encoding)
+        if found is not None:
+            return _read_marked_up(name, data, found, encoding, markup)
         return Note(name, data.decode(encoding, errors))
     except UnicodeError as error:
         return ErrorRecord(name, _explain_decoding(error, data, encoding))
     except LookupError:
         check_encoding(encoding, errors=errors)
         raise
+
+
+def _read_marked_up(
+    name: str, data: bytes, found: FileFormat, encoding: str, markup: str
+) -> Note | ErrorRecord:
+    """The text of a file that is not plain text, or a record that names its format."""
+    if markup == "refuse" or not found.has_markup:
+        return ErrorRecord(name, f"it is {found.name}, not plain text: {found.advice}")
+    from .markup import strip_markup  # needs libraries that most runs do without
+
+    try:
+        return Note(name, strip_markup(data, found, encoding=encoding), found.name)
+    except DataError as error:
+        return ErrorRecord(name, str(error))
 
 
 def check_encoding(encoding: str, *, errors: str = "strict") -> None:
@@ -147,6 +186,20 @@ def check_encoding(encoding: str, *, errors: str = "strict") -> None:
             f"unknown text encoding {encoding!r}: use one that Python knows,"
             " such as utf-8, utf-16, cp1252 or latin-1"
         ) from None
+
+
+def check_markup(markup: str) -> None:
+    """Reject a way of handling markup before any note is read.
+
+    Raises:
+        ConfigError: if it is unknown, or the libraries that strip markup are not installed.
+    """
+    if markup not in MARKUP:
+        raise ConfigError(f"unknown handling of markup {markup!r}: choose {' or '.join(MARKUP)}")
+    if markup == "strip":
+        from .markup import check_libraries
+
+        check_libraries()
 
 
 def encoding_name(encoding: str) -> str:
@@ -283,6 +336,9 @@ def _explain(error: OSError, path: Path | None) -> str:
 def _explain_decoding(error: UnicodeError, data: bytes, encoding: str) -> str:
     """Where decoding failed and what to try; never the codec's own words, which quote bytes."""
     where = f" at byte {error.start}" if isinstance(error, UnicodeDecodeError) else ""
+    control = sum(data[:4096].count(bytes((code,))) for code in _CONTROLS)
+    if control > len(data[:4096]) // 50 + 1:
+        return f"it is not text{where}, but a binary file: convert it to plain text first"
     marked = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     better = "--encoding utf-16" if marked else "--encoding with the note's encoding"
     return f"it is not valid {encoding_name(encoding)}{where}: try {better}, or --errors replace"

@@ -56,7 +56,12 @@ class Writer(Protocol):
 
 
 def open_writer(
-    format: str, out: Path | TextIO, *, append: bool = False, redact_text: bool = False
+    format: str,
+    out: Path | TextIO,
+    *,
+    append: bool = False,
+    redact_text: bool = False,
+    keep_text: bool = False,
 ) -> Writer:
     """Open a writer for one of FORMATS.
 
@@ -67,6 +72,7 @@ def open_writer(
         append: continue an earlier output. Otherwise a file is written afresh, and a
             folder that already holds ``.ann`` files is refused.
         redact_text: leave the text of mentions out of JSON lines.
+        keep_text: write the text of notes into documents.
 
     Raises:
         ConfigError: if the format is unknown, cannot be redacted, or the output cannot be
@@ -83,18 +89,21 @@ def open_writer(
                 "be left out: choose triples or documents"
             )
         return _BratWriter(out, append)
-    return _JsonWriter(_Lines(out, append), format, redact_text)
+    return _JsonWriter(_Lines(out, append), format, redact_text, keep_text)
 
 
-def document_lines(format: str, document: Document, *, redact_text: bool = False) -> bytes:
+def document_lines(
+    format: str, document: Document, *, redact_text: bool = False, keep_text: bool = False
+) -> bytes:
     """A document as the lines of a JSON format, in UTF-8; empty if it has no triple.
 
     Args:
         format: ``triples`` or ``documents``.
         document: the document.
         redact_text: leave the text of mentions out: types, offsets and scores remain.
+        keep_text: write the note's own text, of which documents otherwise have the mentions.
     """
-    values = _to_values(format, document, redact_text)
+    values = _to_values(format, document, redact_text, keep_text)
     return "".join(_json_line(value, "utf-8") for value in values).encode("utf-8")
 
 
@@ -159,14 +168,16 @@ def _is_short(stem: str) -> bool:
     return len(stem.encode("utf-8")) <= _STEM_BYTES
 
 
-def _to_values(format: str, document: Document, redact_text: bool) -> list[dict[str, Any]]:
+def _to_values(
+    format: str, document: Document, redact_text: bool, keep_text: bool
+) -> list[dict[str, Any]]:
     """The JSON values of a document's lines."""
     if format == "triples":
         name = document.note.name
         values = [triple_to_json(name, triple) for triple in document.triples()]
         mentions = [value[side] for value in values for side in ("head", "tail")]
     else:
-        values = [document_to_json(document)]
+        values = [document_to_json(document, with_text=keep_text)]
         mentions = values[0]["entities"]
     if redact_text:
         for mention in mentions:
@@ -226,13 +237,15 @@ class _Lines:
 class _JsonWriter:
     """Triples or documents."""
 
-    def __init__(self, lines: _Lines, format: str, redact_text: bool) -> None:
+    def __init__(self, lines: _Lines, format: str, redact_text: bool, keep_text: bool) -> None:
         self._lines = lines
         self._format = format
         self._redact_text = redact_text
+        self._keep_text = keep_text
 
     def write(self, document: Document) -> None:
-        self._lines.write(_to_values(self._format, document, self._redact_text))
+        values = _to_values(self._format, document, self._redact_text, self._keep_text)
+        self._lines.write(values)
 
     def write_error(self, record: ErrorRecord) -> None:
         self._lines.write([_error_to_json(record)])
