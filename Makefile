@@ -11,6 +11,8 @@ LIGHT := .venv
 DEV := .venv-dev
 DEV_BIN := $(DEV)/bin
 FUZZ_SECONDS ?= 60
+# Processes that run the tests; auto: as many as this machine has cores and memory for.
+JOBS ?= auto
 INSTALL := -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
@@ -18,7 +20,7 @@ INSTALL := -m pip install --quiet --disable-pip-version-check
 
 help:
 	@echo 'make demo       install the light runtime and extract triples from examples/notes'
-	@echo 'make test       install everything and run the tests'
+	@echo 'make test       install everything and run the tests, JOBS=auto at a time'
 	@echo 'make test-slow  the tests with those that take minutes'
 	@echo 'make fuzz       fuzz the readers and the extractor, FUZZ_SECONDS=60 each'
 	@echo 'make check      format, lint, types, layers, known vulnerabilities, tests'
@@ -33,7 +35,7 @@ demo: $(LIGHT)/.installed
 	@head -n 5 triples.jsonl
 
 test: $(DEV)/.installed
-	$(DEV_BIN)/python -m pytest
+	$(DEV_BIN)/python -m pytest --numprocesses $(JOBS) --dist worksteal
 
 test-slow: $(DEV)/.installed
 	$(DEV_BIN)/python -m pytest -m 'not gpu'

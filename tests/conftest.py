@@ -7,16 +7,37 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+from hypothesis.database import DirectoryBasedExampleDatabase, InMemoryExampleDatabase
 
+from emlb_runtime.machine import available_cores, available_memory
 from emlb_runtime.records import Document
 
 from . import tiny
 
 REPO = Path(__file__).resolve().parent.parent
 
-# A busy machine is no failure: examples are not timed.
-hypothesis.settings.register_profile("emlb", deadline=None)
+# A busy machine is no failure: examples are not timed. A checkout that this user may not write to
+# is no failure either: the examples that failed are then remembered for this session alone.
+hypothesis.settings.register_profile(
+    "emlb",
+    deadline=None,
+    database=(
+        DirectoryBasedExampleDatabase(REPO / ".hypothesis" / "examples")
+        if os.access(REPO, os.W_OK)
+        else InMemoryExampleDatabase()
+    ),
+)
 hypothesis.settings.load_profile("emlb")
+
+MAX_WORKERS = 16  # each imports torch and trains the tiny model once
+WORKER_BYTES = 2 * 2**30  # torch, a model in training, and a process that a test starts
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """How many processes ``make test`` runs, within a container's share of cores and memory."""
+    by_memory = available_memory() // WORKER_BYTES or 1  # one, too, where memory is unknown
+    return min(available_cores(), by_memory, MAX_WORKERS)
 
 
 @pytest.fixture(scope="session")

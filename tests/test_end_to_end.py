@@ -184,10 +184,11 @@ def test_bad_notes_cost_themselves_only(tmp_path: Path) -> None:
         assert lines[name]["status"]["warnings"]
 
 
-def test_a_megabyte_note(tmp_path: Path, texts: dict[str, str]) -> None:
+@pytest.mark.parametrize("size", [100_000, pytest.param(1_000_000, marks=pytest.mark.slow)])
+def test_a_huge_note(tmp_path: Path, texts: dict[str, str], size: int) -> None:
     text = texts["long-history.txt"]
     note = tmp_path / "huge.txt"
-    note.write_text(text * (1_000_000 // len(text) + 1), encoding="utf-8", newline="")
+    note.write_text(text * (size // len(text) + 1), encoding="utf-8", newline="")
     out = tmp_path / "out.jsonl"
     assert emlb_run(note, "--out", out).returncode == 0
     whole = note.read_text(encoding="utf-8")

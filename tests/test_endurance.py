@@ -173,7 +173,7 @@ def test_another_answer_is_noticed(extractor: Extractor) -> None:
 def test_a_soak_counts_answers_and_errors(extractor: Extractor) -> None:
     before = time.perf_counter()
     good = measure_soak(NOTES, extractor, threads=3, seconds=0.5, interval=0.05)
-    assert time.perf_counter() - before < 20
+    assert time.perf_counter() - before < 60  # and not for ever
     assert good.figures["answers"] >= 3 and good.figures["resident_at_the_end"] > 2**20
     assert [row.reached for row in good.rows[:2]] == [True, True]
     faulty = Faulty.like(extractor, wrong="n0", failing="n1")

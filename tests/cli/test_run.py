@@ -521,11 +521,11 @@ def start(
 
 @pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
 def test_ctrl_c_ends_with_one_line(notes: Path) -> None:
-    with start("notes", pause=30) as process:
+    with start("notes", pause=120) as process:
         assert process.stdout is not None
         process.stdout.readline()
         process.send_signal(signal.SIGINT)
-        _, stderr = process.communicate(timeout=20)
+        _, stderr = process.communicate(timeout=100)
     assert process.returncode == 130
     assert re.fullmatch(rb"emlb-run: interrupted after [01] of 3 notes\n", stderr)
 
