@@ -16,7 +16,7 @@ JOBS ?= auto
 INSTALL := -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow fuzz check format format-check lint types layers audit lock clean
+.PHONY: help demo test test-slow fuzz check format format-check lint types layers audit lock release clean
 
 help:
 	@echo 'make demo       install the light runtime and extract triples from examples/notes'
@@ -26,6 +26,7 @@ help:
 	@echo 'make check      format, lint, types, layers, known vulnerabilities, tests'
 	@echo 'make format     rewrite the sources in the house format'
 	@echo 'make lock       write the hashes that CI installs by, .ci/*.lock, anew'
+	@echo 'make release VERSION=X  changelog, version, tag, wheel, sdist and SBOM of a release'
 	@echo 'make clean      remove the two environments and what the demo wrote'
 
 demo: $(LIGHT)/.installed
@@ -81,6 +82,10 @@ lock: $(DEV)/.installed
 	@grep -q '^torch==.*+cpu ' .ci/dev.lock || { \
 	  echo 'No CPU build of torch was found: UV_FIND_LINKS=FOLDER, or UV_TORCH_BACKEND=cpu' >&2; \
 	  exit 1; }
+
+release: $(DEV)/.installed
+	@test -n '$(VERSION)' || { echo 'Name the version: make release VERSION=0.2.0' >&2; exit 1; }
+	$(DEV_BIN)/python scripts/release.py $(VERSION)
 
 clean:
 	rm -rf $(LIGHT) $(DEV) triples.jsonl
