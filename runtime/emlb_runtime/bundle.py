@@ -12,7 +12,7 @@ import hashlib
 import os
 import stat
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -29,6 +29,7 @@ from .checks.networks import check_encoder, check_relations
 from .checks.scores import check_scores
 from .checks.tokenizer_json import check_tokenizer
 from .errors import BundleError
+from .threads import worker_pool
 
 __all__ = [
     "CONFIG_NAME",
@@ -127,7 +128,7 @@ class Bundle:
         Raises:
             BundleError: naming the folder, the file and the reason.
         """
-        with ThreadPoolExecutor(1, thread_name_prefix="emlb-hash") as pool:
+        with worker_pool(1, "emlb-hash") as pool:
             return _Opener(self, pool).contents(precision)
 
     def verify(self) -> None:
@@ -158,7 +159,7 @@ class Bundle:
 class _Opener:
     """Reads a bundle's files, the largest first, so that it is hashed beside all the rest."""
 
-    def __init__(self, bundle: Bundle, pool: ThreadPoolExecutor) -> None:
+    def __init__(self, bundle: Bundle, pool: Executor) -> None:
         self._bundle = bundle
         self._pool = pool
         self._hashes: list[Future[None]] = []

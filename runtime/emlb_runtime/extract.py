@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+import logging
+import os
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
+from .arguments import Unusable, check_many, check_text, name_notes
 from .bundle import Bundle
 from .crf import Crf
-from .errors import BundleError, ConfigError
+from .errors import BackendError, BundleError, ConfigError
+from .forks import Networks, watch_forks
 from .machine import available_cores as available_cores
 from .pipeline import Head, Pipeline
 from .plan import make_plan
-from .providers import PROVIDERS
+from .providers import PROVIDERS, short_name
+from .recipe import Recipe, RecipeCache
 from .records import Document, ErrorRecord, Note
 from .session import DEVICES, OnnxBackend, open_session
+from .stream import Result, Team, start_team, stream, work_each, work_in_turn
+from .threads import worker_pool
 from .tokens import make_plain
 
-CHUNK_CHARACTERS = 16_000
-"""Notes are handed to a worker together until they are about this long."""
+__all__ = ["Extractor", "ExtractorInfo", "Result", "available_cores", "load_pipeline"]
 
-CHUNK_NOTES = 64
+_log = logging.getLogger("emlb_runtime")
 
 
 @dataclass(frozen=True)
@@ -54,23 +60,37 @@ class ExtractorInfo:
     notes: tuple[str, ...] = ()
 
 
-Result = Document | ErrorRecord
+@dataclass(frozen=True, eq=False)
+class _Opened:
+    """A bundle whose networks are open, how that was done, and what runs."""
+
+    networks: Networks
+    recipe: Recipe
+    info: ExtractorInfo
+
+
+_unpickled: RecipeCache[_Opened] = RecipeCache()
 
 
 class Extractor:
     """Extracts documents from notes; safe to call from many threads.
 
-    Make one with ``Extractor.load``.
+    Make one with ``Extractor.load``. It ends with a ``with`` block, with ``close``, or when
+    nothing refers to it any more.
+
+    A forked child may use its parent's extractor: it starts threads of its own, and loads the
+    bundle again only if the parent was extracting at the moment of the fork. Pickled, an
+    extractor is the arguments of ``load``, with an absolute path; what unpickles it loads the
+    bundle, once per process.
     """
 
-    def __init__(self, pipeline: Pipeline, info: ExtractorInfo) -> None:
-        self._pipeline = pipeline
-        self._info = info
-        # Two pools: chunks of notes, and their windows. With one, chunks that wait for their
-        # windows could hold every thread. A chunk more than there are workers is under way, so
-        # that the network runs while another chunk is tokenised or decoded.
-        self._notes = ThreadPoolExecutor(info.workers + 1, thread_name_prefix="emlb-notes")
-        self._windows = ThreadPoolExecutor(info.workers, thread_name_prefix="emlb-windows")
+    def __init__(self, opened: _Opened) -> None:
+        self._opened: _Opened | None = opened
+        self._recipe = opened.recipe
+        self._info = opened.info
+        self._lock = threading.Lock()
+        self._team: Team | None = None
+        watch_forks(self)
 
     @classmethod
     def load(
@@ -130,7 +150,16 @@ class Extractor:
             asked=plan.asked,
             notes=(*plan.notes, *(backend.notes() if isinstance(backend, OnnxBackend) else ())),
         )
-        return cls(pipeline, info)
+        recipe = Recipe(
+            bundle=None if bundle is None else os.path.abspath(bundle),
+            provider=provider,
+            precision=precision,
+            workers=workers,
+            min_score=min_score,
+            batch=batch,
+        )
+        networks = Networks(pipeline, survives=plan.provider == PROVIDERS["cpu"])
+        return cls(_Opened(networks, recipe, info))
 
     @property
     def info(self) -> ExtractorInfo:
@@ -140,7 +169,8 @@ class Extractor:
     @property
     def pipeline(self) -> Pipeline:
         """The stages that run, without the workers."""
-        return self._pipeline
+        with self._lock:
+            return self._networks().pipeline
 
     def extract(self, text: str, *, name: str = "") -> Document:
         """Extract one note, its windows spread over the workers.
@@ -148,8 +178,18 @@ class Extractor:
         Args:
             text: of any length.
             name: what the document's note is called.
+
+        Raises:
+            TypeError: if the text is no ``str``.
+            RuntimeError: if the extractor is closed.
         """
-        return self._pipeline.run([Note(name, text)], executor=self._windows)[0]
+        note = Note(name, check_text(text))
+        team = self._get_team()
+        try:
+            return team.run([note])[0]
+        except RuntimeError:
+            self._get_team()  # says so if the threads were closed meanwhile
+            raise
 
     def extract_many(self, notes: Iterable[Note | str]) -> Iterator[Document]:
         """Extract notes lazily, in input order, in bounded memory.
@@ -158,60 +198,113 @@ class Extractor:
             notes: notes, or texts, which are named by their position from 0.
 
         Raises:
-            Whatever a note raises, in its turn; ``extract_each`` goes on instead.
+            TypeError: if ``notes`` is a single note or a table; and in its turn, with its
+                position, for an item that is no note.
+            RuntimeError: if the extractor is closed.
+            Exception: whatever a note raises, in its turn; ``extract_each`` goes on instead.
         """
-        named = (
-            note if isinstance(note, Note) else Note(str(number), note)
-            for number, note in enumerate(notes)
-        )
-        for result in self._stream(named, self._run):
-            assert isinstance(result, Document)
-            yield result
+        items = name_notes(check_many(notes, "extract_many"), records=False)
+        self._check_open()
+        return self._in_turn(items)
 
-    def extract_each(self, notes: Iterable[Note | ErrorRecord]) -> Iterator[Result]:
+    def extract_each(self, notes: Iterable[Note | str | ErrorRecord]) -> Iterator[Result]:
         """Extract notes; one that fails costs its own error record and nothing else.
 
         Args:
-            notes: notes, and error records that are passed on in their place.
+            notes: notes, texts, which are named by their position from 0, and error records,
+                which are passed on in their place. An item of another type has an error record.
+
+        Raises:
+            TypeError: if ``notes`` is a single note or a table.
+            RuntimeError: if the extractor is closed.
         """
-        return self._stream(notes, self._run_each)
+        items = name_notes(check_many(notes, "extract_each"))
+        self._check_open()
+        records = (item.to_record() if isinstance(item, Unusable) else item for item in items)
+        return stream(records, work_each, self._get_team)
 
-    def _stream(
+    def close(self) -> None:
+        """End the threads and let the networks go; notes that are being extracted are finished.
+
+        May be called more than once. Afterwards only ``info`` can be used.
+        """
+        with self._lock:
+            opened, self._opened = self._opened, None
+            team, self._team = self._team, None
+        if team is not None:
+            team.close()
+        if opened is not None:
+            _unpickled.forget(opened.networks)
+
+    def __enter__(self) -> Self:
+        self._check_open()
+        return self
+
+    def __exit__(
         self,
-        items: Iterable[Note | ErrorRecord],
-        work: Callable[[Sequence[Note | ErrorRecord]], list[Result]],
-    ) -> Iterator[Result]:
-        """Chunks through the workers, a few ahead of the reader."""
-        ahead: deque[Future[list[Result]]] = deque()
-        try:
-            for chunk in note_chunks(items):
-                ahead.append(self._notes.submit(work, chunk))
-                if len(ahead) > self._info.workers + 1:
-                    yield from ahead.popleft().result()
-            while ahead:
-                yield from ahead.popleft().result()
-        finally:
-            for future in ahead:
-                future.cancel()
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
 
-    def _run(self, chunk: Sequence[Note | ErrorRecord]) -> list[Result]:
-        notes = [item for item in chunk if isinstance(item, Note)]
-        found = iter(self._pipeline.run(notes, executor=self._windows))
-        return [next(found) if isinstance(item, Note) else item for item in chunk]
+    def __reduce__(self) -> tuple[Callable[[Recipe], Extractor], tuple[Recipe]]:
+        return _unpickle, (self._recipe,)
 
-    def _run_each(self, chunk: Sequence[Note | ErrorRecord]) -> list[Result]:
-        try:
-            return self._run(chunk)
-        except Exception:  # which note it was shows when each runs alone
-            return [self._run_alone(item) for item in chunk]
+    def after_fork(self) -> None:
+        """The threads stayed in the parent; ``os.fork`` calls this in the child."""
+        self._lock = threading.Lock()
+        self._team = None
 
-    def _run_alone(self, item: Note | ErrorRecord) -> Result:
-        if isinstance(item, ErrorRecord):
-            return item
-        try:
-            return self._run([item])[0]
-        except Exception as error:  # its own text may quote the note: only its kind is told
-            return ErrorRecord(item.name, f"extraction failed: {type(error).__name__}")
+    def _in_turn(self, items: Iterable[Note | ErrorRecord | Unusable]) -> Iterator[Document]:
+        for result in stream(items, work_in_turn, self._get_team):
+            if isinstance(result, Exception):
+                raise result
+            yield result
+
+    def _check_open(self) -> None:
+        if self._opened is None:
+            raise RuntimeError("this Extractor is closed: load another with Extractor.load()")
+
+    def _get_team(self) -> Team:
+        """This process's threads, started when they are first needed."""
+        with self._lock:
+            networks = self._networks()
+            if self._team is None:
+                self._team = start_team(networks, self._info.workers)
+                if shortage := self._team.shortage:
+                    self._info = replace(
+                        self._info,
+                        workers=self._team.workers,
+                        notes=(*self._info.notes, shortage),
+                    )
+                    _log.warning("%s", shortage)
+            return self._team
+
+    def _networks(self) -> Networks:
+        """The networks, loaded again if a fork spoilt them; the lock is held."""
+        self._check_open()
+        assert self._opened is not None
+        if self._opened.networks.is_spoilt:
+            if self._info.provider in DEVICES:
+                raise BackendError(
+                    f"{short_name(self._info.provider)} cannot be used in a process that was "
+                    "forked after the model was loaded: load it in each process, or start "
+                    "processes by multiprocessing's spawn method"
+                )
+            self._opened = _open(self._recipe)
+        return self._opened.networks
+
+
+def _open(recipe: Recipe) -> _Opened:
+    opened = Extractor.load(**asdict(recipe))._opened
+    assert opened is not None
+    return opened
+
+
+def _unpickle(recipe: Recipe) -> Extractor:
+    """An extractor with threads of its own, on networks that are loaded once per process."""
+    return Extractor(_unpickled.get(recipe, lambda: _open(recipe)))
 
 
 def load_pipeline(
@@ -244,7 +337,7 @@ def load_pipeline(
     def session(name: str, data: bytes, on: str) -> Any:
         return open_session(data, on, threads=threads, name=name)
 
-    with ThreadPoolExecutor(1) as pool:  # opening the encoder takes as long as all the rest
+    with worker_pool(1, "emlb-load") as pool:  # opening the encoder takes as long as all the rest
         encoder = pool.submit(session, config.encoders[precision], contents.encoder, provider)
         tokenizer = _load_tokenizer(bundle, contents.tokenizer)
         relations = {
@@ -303,17 +396,3 @@ def _load_heads(bundle: Bundle, data: bytes, precision: str) -> list[Head]:
         ]
     except Exception as error:  # safetensors raises its own kinds
         raise BundleError(f"{bundle.folder}: {name} does not fit the tasks") from error
-
-
-def note_chunks(items: Iterable[Note | ErrorRecord]) -> Iterator[list[Note | ErrorRecord]]:
-    """Notes and records in order, in chunks of about ``CHUNK_CHARACTERS``."""
-    chunk: list[Note | ErrorRecord] = []
-    characters = 0
-    for item in items:
-        chunk.append(item)
-        characters += len(item.text) if isinstance(item, Note) else 0
-        if characters >= CHUNK_CHARACTERS or len(chunk) >= CHUNK_NOTES:
-            yield chunk
-            chunk, characters = [], 0
-    if chunk:
-        yield chunk

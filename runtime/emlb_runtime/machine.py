@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 import sys
@@ -9,13 +10,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from .cgroups import read_limits
+
 INT8_INSTRUCTIONS = ("avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "i8mm")
 """Each multiplies 8-bit numbers and adds them up in 32 bits; one is enough."""
 
 _CPUINFO = Path("/proc/cpuinfo")
 _CPUINFO_BYTES = 16_384  # the first processor: the file of a large machine takes long to read
-_CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
-_MEMORY_LIMIT = Path("/sys/fs/cgroup/memory.max")
 
 # As Linux calls them, in the order in which they came.
 _SHOWN = (
@@ -111,22 +112,30 @@ def int8_warning(machine: Machine, *, enough: Sequence[str] = INT8_INSTRUCTIONS)
 
 
 def available_cores() -> int:
-    """Cores this process may use: its affinity, and a container's quota if that is less."""
+    """Cores this process may use: its affinity, and the quota of its control groups if less."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    quota, _, period = _read(_CPU_QUOTA, 100).partition(" ")
-    if quota.isdigit() and period.strip().isdigit() and int(period):
-        return max(1, min(cores or 1, -(-int(quota) // int(period))))
-    return cores or 1
+    cpus = read_limits().cpus
+    return max(1, min(cores or 1, cores or 1 if cpus is None else math.ceil(cpus)))
+
+
+def requested_threads() -> int | None:
+    """What ``OMP_NUM_THREADS`` asks for; None if it is not set or no number.
+
+    Ray, Spark and joblib set it in their workers, and batch systems in jobs, to what each may
+    use. Of a list, one number per level of nesting, the first counts.
+    """
+    first = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    return int(first) if first.isdecimal() and int(first) > 0 else None
 
 
 def available_memory() -> int:
-    """Bytes of memory, a container's limit counted; 0 if unknown."""
+    """Bytes of memory, the limits of the process's control groups counted; 0 if unknown."""
     try:
         memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):
         return 0
-    limit = _read(_MEMORY_LIMIT, 100).strip()
-    return min(memory, int(limit)) if limit.isdigit() else memory
+    limit = read_limits().memory
+    return memory if limit is None else min(memory, limit)
 
 
 def _ask_system(architecture: str) -> tuple[str, ...] | None:

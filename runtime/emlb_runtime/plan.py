@@ -8,7 +8,13 @@ from typing import Any
 
 from .bundle import BundleConfig
 from .errors import BackendError
-from .machine import INT8_INSTRUCTIONS, available_cores, int8_warning, read_machine
+from .machine import (
+    INT8_INSTRUCTIONS,
+    available_cores,
+    int8_warning,
+    read_machine,
+    requested_threads,
+)
 from .providers import (
     PROVIDERS,
     choose_provider,
@@ -64,7 +70,8 @@ def make_plan(
         provider: ``auto`` (CUDA where it can run this bundle, else the CPU), or the one.
         precision: of the encoder; None is the bundle's own choice on processors, and the
             fastest of its floating ones on an accelerator.
-        workers: None is one per core on processors, and one elsewhere.
+        workers: None is one per core on processors, or ``OMP_NUM_THREADS`` if that is less, and
+            one elsewhere.
         batch: None is 1, where padding only costs, and more on an NVIDIA GPU.
 
     Raises:
@@ -91,15 +98,26 @@ def make_plan(
         notes.append(f"the relation heads run on {relations}: OpenVINO cannot compile them")
     if chosen == PROVIDERS["tensorrt"]:
         notes.append("TensorRT builds engines as new lengths come: the first notes take long")
+    if workers is None:
+        workers, said = _default_workers() if on_cores else (1, [])
+        notes += said
     return Plan(
         asked=provider,
         provider=chosen,
         relations_provider=relations,
         precision=precision,
-        workers=workers or (available_cores() if on_cores else 1),
+        workers=workers,
         batch=batch or (GPU_BATCH if chosen in _BATCHED else 1),
         notes=tuple(notes),
     )
+
+
+def _default_workers() -> tuple[int, list[str]]:
+    """One worker per core; and why there are fewer."""
+    cores, requested = available_cores(), requested_threads()
+    if requested is None or requested >= cores:
+        return cores, []
+    return requested, [f"workers: {requested} of {cores}, as OMP_NUM_THREADS says"]
 
 
 def _choose(config: BundleConfig, precision: str | None) -> tuple[str, list[str]]:

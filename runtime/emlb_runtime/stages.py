@@ -10,11 +10,11 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 from .backend import Backend, Encoded, Floats, Ints
-from .extract import note_chunks
 from .formats.text import NoteFile, read_notes
 from .formats.writers import open_writer
 from .pipeline import Pipeline
 from .records import Document, ErrorRecord, Note
+from .stream import note_chunks
 
 STAGES = ("read", "tokenise", "encode", "decode", "relate", "merge", "write")
 """In order: reading files; tokenising and cutting windows; the encoder; Viterbi and mentions;

@@ -97,14 +97,14 @@ def test_many_threads_one_extractor(extractor: Extractor, notes: list[Note]) -> 
 def test_a_failing_note_costs_itself_only(
     extractor: Extractor, notes: list[Note], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    prepare = extractor._pipeline.prepare
+    prepare = extractor.pipeline.prepare
 
     def failing(note: Note) -> object:
         if note.name == "note-7":
             raise ValueError(f"secret-marker {note.text}")
         return prepare(note)
 
-    monkeypatch.setattr(extractor._pipeline, "prepare", failing)
+    monkeypatch.setattr(extractor.pipeline, "prepare", failing)
     items: list[Note | ErrorRecord] = [*notes[:10], ErrorRecord("gone", "unreadable"), notes[10]]
     results = list(extractor.extract_each(items))
     names = [r.note if isinstance(r, ErrorRecord) else r.note.name for r in results]
