@@ -86,6 +86,27 @@ def leave(program: str, sentence: str, code: ExitCode) -> NoReturn:
     raise SystemExit(code) from None
 
 
+@contextmanager
+def warnings_told(program: str) -> Iterator[None]:
+    """Tell what the runtime warns of, a line each on standard error.
+
+    Args:
+        program: the name the lines start with.
+    """
+    import logging
+
+    class Told(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            tell(f"{program}: {record.getMessage()}")
+
+    handler, logger = Told(logging.WARNING), logging.getLogger("emlb_runtime")
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+
+
 def tell(line: str) -> None:
     """One line on standard error."""
     print(line, file=sys.stderr)

@@ -105,9 +105,14 @@ def progress_bar(total: int | None, *, shown: bool, done: int = 0) -> Iterator[C
 
     Args:
         total: notes to come; None if nobody can know.
-        shown: False for no bar (and no import of rich, which costs start-up time).
+        shown: False for no bar (and no import of rich, which costs start-up time). There is none
+            either where the system refuses the thread that would draw it.
         done: notes that an earlier run has dealt with.
     """
+    if shown:
+        from emlb_runtime.threads import can_start_thread
+
+        shown = can_start_thread()
     if not shown:
         yield lambda: None
         return

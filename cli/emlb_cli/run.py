@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from emlb_cli.arguments import parse_arguments
 from emlb_cli.choices import Format
-from emlb_cli.common import ExitCode, one_sentence_errors, tell
+from emlb_cli.common import ExitCode, one_sentence_errors, tell, warnings_told
 from emlb_cli.inputs import Reading, choose_rows, find_some_notes, leave_out
 from emlb_cli.job import Job, run_job
 from emlb_cli.target import Target, check_output, choose_compression
@@ -66,7 +66,7 @@ def command(arguments: Sequence[str]) -> NoReturn:
         SystemExit: always, with an ``ExitCode``.
     """
     asked = parse_arguments(PROGRAM, arguments)
-    with one_sentence_errors(PROGRAM):
+    with one_sentence_errors(PROGRAM), warnings_told(PROGRAM):
         check_encoding(asked.encoding, errors=asked.errors)
         check_markup(asked.markup)
         many = asked.shard_notes is not None or asked.format is Format.BRAT

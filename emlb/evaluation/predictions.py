@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
@@ -17,6 +17,7 @@ from emlb_runtime.extract import available_cores, load_pipeline
 from emlb_runtime.formats.report import Report
 from emlb_runtime.pipeline import Pipeline
 from emlb_runtime.records import Document
+from emlb_runtime.threads import worker_pool
 
 from .deployed import ScoredCorpus, extract
 from .gold import GoldCorpus
@@ -105,7 +106,7 @@ class _Model:
 
     def predict(self, corpus: GoldCorpus, *, gold_mentions: bool = False) -> list[Document]:
         scored = ScoredCorpus(corpus.name, self.task, corpus.documents, corpus.types)
-        with ThreadPoolExecutor(available_cores()) as pool:
+        with worker_pool(available_cores()) as pool:
             executor: Executor | None = None if self.batched else pool
             return extract(self.pipeline, scored, gold_mentions=gold_mentions, executor=executor)
 

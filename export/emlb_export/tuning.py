@@ -8,7 +8,6 @@ development documents of the run.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import reduce
 from operator import add
@@ -26,6 +25,7 @@ from emlb_runtime.extract import load_pipeline
 from emlb_runtime.machine import available_cores
 from emlb_runtime.pipeline import Pipeline
 from emlb_runtime.schema import Task
+from emlb_runtime.threads import worker_pool
 
 CHANCE = 3
 """So few annotations found or missed more are chance: on little data a limit asks no less."""
@@ -177,7 +177,7 @@ def tune_pipeline(
         corpora: the development documents.
         fixed: as for ``tune_precision``.
     """
-    with ThreadPoolExecutor(available_cores()) as pool:
+    with worker_pool(available_cores()) as pool:
         found = [extract(pipeline, corpus, executor=pool) for corpus in corpora]
     tuned_tasks: list[Task] = []
     scores: dict[str, Scores] = {}

@@ -61,7 +61,8 @@ def check_many(notes: object, caller: str) -> Iterable[object]:
     """
     if isinstance(notes, (str, bytes, bytearray, Note)):
         raise TypeError(
-            f"{caller} takes many notes, not {describe(notes)}: put it into a list, or call extract"
+            f"{caller} takes many notes, and this is a single {type(notes).__name__}: put it into "
+            "a list, or call extract"
         )
     if isinstance(notes, Mapping) or hasattr(notes, "columns"):
         raise TypeError(

@@ -73,9 +73,9 @@ def start_team(networks: Networks, workers: int) -> Team:
     notes, ahead = start_threads((started or 1) + 1, "emlb-notes")
     wanted, got = 2 * workers + 1, started + ahead
     shortage = (
-        f"the system gave {got} of {wanted} threads: {max(started, 1)} of {workers} workers run. "
-        "Raise the limit of processes (ulimit -u, or pids.max of the container), or ask for "
-        "fewer workers"
+        f"the system gave {got} of the {wanted} threads for {workers} workers, so "
+        f"{max(started, 1)} will run: raise the limit of processes (ulimit -u, or pids.max of "
+        "the container), or ask for fewer workers"
     )
     return Team(
         networks,

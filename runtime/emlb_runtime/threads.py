@@ -66,6 +66,17 @@ def worker_pool(wanted: int, name: str = "emlb") -> Iterator[Executor]:
         yield pool
 
 
+def can_start_thread() -> bool:
+    """Whether the system gives this process one more thread."""
+    thread = threading.Thread(target=int)
+    try:
+        thread.start()
+    except RuntimeError:
+        return False
+    thread.join()
+    return True
+
+
 def _start_all(pool: ThreadPoolExecutor, wanted: int) -> int:
     """How many threads of a new pool start; they wait for each other, so that none is reused."""
     gate = threading.Event()
