@@ -58,7 +58,8 @@ def read_limits(root: Path = Path("/")) -> Limits:
     cpus: list[float] = []
     memory: list[int] = []
     for folder in _folders(root, _UNIFIED, groups, mounts):
-        cpus += _quota(*(_read(folder / "cpu.max").split() or ("max",)))
+        quota, _, period = _read(folder / "cpu.max").partition(" ")
+        cpus += _quota(quota, period)
         memory += _numbers(_read(folder / "memory.max"))
     for folder in _folders(root, _CPU, groups, mounts):
         quota, period = (_read(folder / f"cpu.cfs_{name}_us") for name in ("quota", "period"))
@@ -125,7 +126,7 @@ def _unescape(text: str) -> str:
     return _ESCAPED.sub(lambda match: chr(int(match[1], 8)), text)
 
 
-def _quota(quota: str, period: str = "100000") -> list[float]:
+def _quota(quota: str, period: str) -> list[float]:
     """Processors' worth; nothing for ``max`` and -1."""
     return [q / p for q in _numbers(quota) for p in _numbers(period) if q > 0 and p > 0]
 

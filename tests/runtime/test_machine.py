@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from emlb_runtime import machine
+from emlb_runtime.cgroups import Limits
 from emlb_runtime.machine import (
     Machine,
     available_cores,
@@ -18,6 +19,7 @@ from emlb_runtime.machine import (
     parse_processor,
     parse_sysctl,
     read_machine,
+    requested_threads,
 )
 
 XEON = """processor\t: 0
@@ -84,24 +86,33 @@ def test_a_bundle_may_note_other_instructions() -> None:
 
 
 @pytest.mark.parametrize(
-    ("quota", "cores"),
-    [("200000 100000\n", 2), ("150000 100000", 2), ("10000 100000", 1), ("max 100000", 64)],
+    ("cpus", "cores"), [(None, 64), (2.0, 2), (1.5, 2), (0.1, 1), (64.0, 64), (100.0, 64)]
 )
 def test_a_containers_quota(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, quota: str, cores: int
+    monkeypatch: pytest.MonkeyPatch, cpus: float | None, cores: int
 ) -> None:
-    (tmp_path / "cpu.max").write_text(quota, encoding="ascii")
-    monkeypatch.setattr(machine, "_CPU_QUOTA", tmp_path / "cpu.max")
+    monkeypatch.setattr(machine, "read_limits", lambda: Limits(cpus=cpus))
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(64)), raising=False)
     assert available_cores() == cores
 
 
-def test_a_containers_memory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_containers_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "read_limits", Limits)
     whole = available_memory()
-    for text, memory in (("1048576\n", 1 << 20), ("max\n", whole)):
-        (tmp_path / "memory.max").write_text(text, encoding="ascii")
-        monkeypatch.setattr(machine, "_MEMORY_LIMIT", tmp_path / "memory.max")
+    for limit, memory in ((1 << 20, 1 << 20), (2**63 - 4096, whole)):
+        monkeypatch.setattr(machine, "read_limits", lambda limit=limit: Limits(memory=limit))
         assert available_memory() == memory
+
+
+@pytest.mark.parametrize(
+    ("value", "threads"),
+    [("3", 3), (" 4 ", 4), ("2,4", 2), ("", None), ("0", None), ("-1", None), ("many", None)],
+)
+def test_omp_num_threads(monkeypatch: pytest.MonkeyPatch, value: str, threads: int | None) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", value)
+    assert requested_threads() == threads
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    assert requested_threads() is None
 
 
 def test_a_large_machine_is_read_as_far_as_its_first_processor(

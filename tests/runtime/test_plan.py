@@ -35,6 +35,7 @@ def offer(monkeypatch: pytest.MonkeyPatch) -> Offer:
         monkeypatch.setattr(plan, "what_is_missing", lambda name, runtime: lacks.get(name, []))
         monkeypatch.setattr(plan, "read_machine", lambda: VNNI)
         monkeypatch.setattr(plan, "available_cores", lambda: 6)
+        monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
 
     pretend()
     return pretend
@@ -51,6 +52,19 @@ def config() -> BundleConfig:
 def small(config: BundleConfig) -> BundleConfig:
     """The same with int8 alone."""
     return replace(config, encoders={"int8": "i.onnx"})
+
+
+def test_omp_num_threads_bounds_the_default_alone(
+    offer: Offer, config: BundleConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    made = make_plan(config, provider="cpu")
+    assert (made.workers, made.notes) == (2, ("workers: 2 of 6, as OMP_NUM_THREADS says",))
+    made = make_plan(config, provider="cpu", workers=5)
+    assert (made.workers, made.notes) == (5, ())
+    monkeypatch.setenv("OMP_NUM_THREADS", "48")
+    made = make_plan(config, provider="cpu")
+    assert (made.workers, made.notes) == (6, ())
 
 
 def test_on_a_cpu(offer: Offer, config: BundleConfig) -> None:
