@@ -128,7 +128,7 @@ class Faulty(Extractor):
 
     @classmethod
     def like(cls, extractor: Extractor, *, wrong: str = "", failing: str = "") -> Faulty:
-        faulty = cls(extractor.pipeline, extractor.info)
+        faulty = cls.load(provider="cpu", workers=extractor.info.workers)
         faulty.wrong, faulty.failing, faulty.asked = wrong, failing, 0
         return faulty
 

@@ -102,7 +102,7 @@ class Extractor:
         workers: int | None = None,
         min_score: float = 0.0,
         batch: int | None = None,
-    ) -> Extractor:
+    ) -> Self:
         """Check a bundle and open its networks. No network access, ever.
 
         Args:

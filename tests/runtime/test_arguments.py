@@ -56,11 +56,12 @@ def test_the_cell_of_a_table_that_is_empty(extractor: Extractor) -> None:
 
 
 def test_strings_are_extracted_by_each_method(extractor: Extractor) -> None:
+    mixed: list[Note | str] = [Note("0", A), B]
     alone = [extractor.extract(text, name=str(n)) for n, text in enumerate(TEXTS)]
     assert show(alone) == ["Nausea codeine", "Rash penicillin"]
     assert list(extractor.extract_each(TEXTS)) == alone
     assert list(extractor.extract_many(TEXTS)) == alone
-    assert list(extractor.extract_each(iter([Note("0", A), B]))) == alone
+    assert list(extractor.extract_each(iter(mixed))) == alone
 
 
 @by_kind
