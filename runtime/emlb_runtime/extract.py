@@ -251,7 +251,7 @@ class Extractor:
     def __reduce__(self) -> tuple[Callable[[Recipe], Extractor], tuple[Recipe]]:
         return _unpickle, (self._recipe,)
 
-    def after_fork(self) -> None:
+    def _after_fork(self) -> None:
         """The threads stayed in the parent; ``os.fork`` calls this in the child."""
         self._lock = threading.Lock()
         self._team = None

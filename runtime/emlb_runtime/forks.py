@@ -15,7 +15,7 @@ from .pipeline import Pipeline
 class Forkable(Protocol):
     """Something that has to know when it has become a forked child's copy."""
 
-    def after_fork(self) -> None:
+    def _after_fork(self) -> None:
         """Called in the child, before anything else runs there."""
 
 
@@ -23,13 +23,13 @@ _watched: WeakSet[Forkable] = WeakSet()
 
 
 def watch_forks(thing: Forkable) -> None:
-    """Call ``after_fork`` in each child that is forked while the thing lives."""
+    """Call ``_after_fork`` in each child that is forked while the thing lives."""
     _watched.add(thing)
 
 
 def _tell_child() -> None:
     for thing in list(_watched):
-        thing.after_fork()
+        thing._after_fork()
 
 
 if hasattr(os, "register_at_fork"):  # Windows has no fork
@@ -67,7 +67,7 @@ class Networks:
             with self._lock:
                 self._running -= 1
 
-    def after_fork(self) -> None:
+    def _after_fork(self) -> None:
         """See ``Forkable``."""
         self.is_spoilt = self.is_spoilt or self._running > 0 or not self._survives
         self._running = 0

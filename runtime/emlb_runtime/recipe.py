@@ -76,7 +76,7 @@ class RecipeCache(Forkable, Generic[_Value]):
             for key in [k for k, kept in self._kept.items() if kept.networks is networks]:
                 del self._kept[key]
 
-    def after_fork(self) -> None:
+    def _after_fork(self) -> None:
         """See ``Forkable``."""
         self._lock = threading.Lock()
 

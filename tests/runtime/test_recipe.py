@@ -181,8 +181,8 @@ def in_child() -> Iterator[Extractor]:
     opened = extractor._opened
     assert opened is not None
     opened.networks._survives = False
-    opened.networks.after_fork()
-    extractor.after_fork()
+    opened.networks._after_fork()
+    extractor._after_fork()
     yield extractor
     extractor.close()
 
