@@ -54,3 +54,23 @@ def test_forks(repo: Path, scenario: str) -> None:
 def test_pools_of_processes(repo: Path, method: str) -> None:
     script = repo / "tests" / "runtime" / "forking.py"
     assert run(script, f"pooled-{method}", "") == "the same everywhere\n"
+
+
+COUNT = """
+import os
+from emlb_runtime import Extractor
+def threads(): return len(os.listdir("/proc/self/task"))
+extractor = Extractor.load(provider="cpu", workers=2)
+loaded = threads()
+extractor.pipeline.run([])
+extractor.extract("Nausea after codeine.")
+used = threads()
+extractor.close()
+print(loaded, used, threads())
+"""
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="no threads in /proc")
+def test_networks_hold_no_threads_that_a_fork_would_lose(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "1")
+    assert run("-c", COUNT) == "1 6 1\n"

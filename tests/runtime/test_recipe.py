@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import copy
 import gc
+import inspect
 import os
 import pickle
 import shutil
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
@@ -142,6 +143,12 @@ def test_options_and_an_absolute_path_travel(bundle: Path, monkeypatch: pytest.M
     assert all(entity.score >= 0.99 for d in other.extract_many(TEXTS) for entity in d.entities)
     again = pickle.loads(pickle.dumps(other))
     assert again._recipe == other._recipe
+
+
+def test_every_option_of_load_is_in_the_recipe() -> None:
+    """An option that is left out would be lost in another process, or behind a fork."""
+    options = inspect.signature(Extractor.load).parameters
+    assert [field.name for field in fields(Recipe)] == list(options)
 
 
 def test_a_bundle_that_is_not_there(bundle: Path) -> None:
