@@ -57,16 +57,21 @@ def test_pools_of_processes(repo: Path, method: str) -> None:
 
 
 COUNT = """
-import os
+import os, time
 from emlb_runtime import Extractor
-def threads(): return len(os.listdir("/proc/self/task"))
+def threads(expected):
+    for _ in range(300):  # a thread that was joined takes a moment to leave the kernel's list
+        number = len(os.listdir("/proc/self/task"))
+        if number == expected:
+            break
+        time.sleep(0.1)
+    return number
 extractor = Extractor.load(provider="cpu", workers=2)
-loaded = threads()
-extractor.pipeline.run([])
+loaded = threads(1)
 extractor.extract("Nausea after codeine.")
-used = threads()
+used = threads(6)
 extractor.close()
-print(loaded, used, threads())
+print(loaded, used, threads(1))
 """
 
 
