@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Annotated
 
@@ -71,12 +72,15 @@ def convert_command(
             typer.echo(f"  {to} cannot hold: {count:,} × {reason}")
         if done.problems:
             typer.echo(
-                f"  not usable: {len(done.problems):,}, with {done.lost:,} documents lost whole"
+                f"  not used: {len(done.problems):,}, with {done.lost:,} documents lost whole"
             )
         for problem in done.problems[:listed]:
             typer.echo(f"    {problem}")
         if len(done.problems) > listed:
             typer.echo(f"    … and {len(done.problems) - listed:,} more")
+        remarks = Counter(remark.reason for remark in done.remarks)
+        for reason, count in remarks.most_common():
+            typer.echo(f"  used, with a remark: {count:,} × {reason}")
         if done.lost:
             raise typer.Exit(ExitCode.SOME_FAILED)
 

@@ -45,13 +45,15 @@ class Conversion:
         documents: documents written.
         lost: documents that could not be read.
         losses: what the target cannot hold, with counts.
-        problems: what the reader could not use.
+        problems: what the reader did not use.
+        remarks: what it used although something about it is odd, or was changed.
     """
 
     documents: int = 0
     lost: int = 0
     losses: Counter[str] = field(default_factory=Counter)
     problems: list[Problem] = field(default_factory=list)
+    remarks: list[Problem] = field(default_factory=list)
 
 
 def convert(
@@ -89,6 +91,7 @@ def convert(
         write = _writer(to, target, stack)
         for document, report in scan(source, format=format, texts=texts, strict=strict):
             done.problems += report.problems
+            done.remarks += report.remarks
             done.lost += report.counts.get("documents_lost", 0)
             if document is None:
                 continue

@@ -144,7 +144,7 @@ def scan(
     seen: set[str] = set()
     for document, report in _READERS[source.format](path, source.files, corpora, texts):
         if document is not None and document.note.name in seen:
-            report += unusable(f"{path} ({document.note.name})", reasons.REPEATED_DOCUMENT)
+            report = unusable(f"{path} ({document.note.name})", reasons.REPEATED_DOCUMENT)
             document = None
         # Two million row numbers, unique by design, are not worth their memory.
         if document is not None and source.format != "noteevents":

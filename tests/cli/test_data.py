@@ -64,6 +64,22 @@ def test_convert(tmp_path: Path) -> None:
     assert "is there already" in again.stderr
 
 
+def test_moved_mentions_are_told_and_converted_where_they_stand(tmp_path: Path) -> None:
+    folder = tmp_path / "gold"
+    folder.mkdir()
+    (folder / "n.txt").write_bytes(b"Hives.\r\nStop iron.\r\n")
+    (folder / "n.ann").write_text("T1\tDrug 12 16\tiron\nT2\tX 0 5\tRash\n", encoding="utf-8")
+    seen = data("inspect", str(folder)).stdout
+    assert "not used: 1\n  1 × surface differs from the text at its offsets" in seen
+    assert "used, with a remark: 1\n  1 × mention moved: offsets counted CRLF as one" in seen
+    out = tmp_path / "o.jsonl"
+    done = data("convert", str(folder), str(out), "--to", "jsonl").stdout
+    assert "not used: 1, with 0 documents lost whole" in done
+    assert "used, with a remark: 1 × mention moved: offsets counted CRLF as one" in done
+    (entity,) = json.loads(out.read_text(encoding="utf-8"))["entities"]
+    assert (entity["text"], entity["start"]) == ("iron", 13)
+
+
 def test_split(tmp_path: Path) -> None:
     folder = corpus(tmp_path / "c", *(f"{number}_{k}" for number in range(10) for k in range(2)))
     out = tmp_path / "parts.json"
@@ -95,7 +111,7 @@ def test_split_says_what_it_could_not_read(tmp_path: Path) -> None:
     (folder / "train" / "3.txt").touch()
     result = data("split", str(folder), "--out", str(tmp_path / "p.json"))
     assert result.exit_code == 0
-    assert "not usable: 1, with 1 documents lost whole" in result.stdout
+    assert "not used: 1, with 1 documents lost whole" in result.stdout
 
 
 def test_split_keeps_the_notes_of_a_patient_together(tmp_path: Path) -> None:
