@@ -10,7 +10,6 @@ from __future__ import annotations
 import codecs
 import io
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -283,9 +282,13 @@ def _scalar(value: Any) -> str:
 def _start_of(path: Path) -> str:
     """The beginning of a file as text, as far as a header goes or as it can be read."""
     data = b""
-    with open_bytes(path) as stream, suppress(*READ_ERRORS):
-        while line := stream.readline(HEADER_LIMIT - len(data)):
-            data += line
+    with open_bytes(path) as stream:
+        try:
+            while line := stream.readline(HEADER_LIMIT - len(data)):
+                data += line
+        except READ_ERRORS:
+            if not data:
+                raise
     wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     return data.decode("utf-16" if wide else "utf-8", "ignore").lstrip("\ufeff")
 
