@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from emlb_runtime.formats.report import NO_TEXT, Problem
+from emlb_runtime.formats.tables import NoteColumns
 from emlb_runtime.records import Document
 
 from .formats import FORMATS, Detected, detect, scan
@@ -108,7 +109,12 @@ def _problems_json(problems: Sequence[Problem]) -> list[dict[str, Any]]:
 
 
 def inspect(
-    path: Path, *, format: str = "auto", texts: Path | None = None, strict: bool = False
+    path: Path,
+    *,
+    format: str = "auto",
+    texts: Path | None = None,
+    columns: NoteColumns | None = None,
+    strict: bool = False,
 ) -> Inspection:
     """Read a corpus and count what it holds.
 
@@ -116,15 +122,20 @@ def inspect(
         path: a file or folder.
         format: one of ``FORMATS``; ``auto`` finds out.
         texts: folder of the notes' texts, for formats that come without them.
+        columns: of a table, or of JSON lines, that hold raw notes.
         strict: end at the first thing that cannot be used.
 
     Raises:
         DataError: if nothing can be read; if strict, at the first problem.
     """
-    source = detect(path, texts=texts) if format == "auto" else Detected(format)
+    if columns is not None or format == "auto":
+        source = detect(path, texts=texts, columns=columns)
+    else:
+        source = Detected(format)
     found = Inspection(source, has_texts=texts is not None)
     held: dict[str, list[Document]] = {}
-    for document, report in scan(path, format=source.format, texts=texts, strict=strict):
+    reading = scan(path, format=source.format, texts=texts, columns=columns, strict=strict)
+    for document, report in reading:
         found.problems += report.problems
         found.remarks += report.remarks
         found.counts.update(
@@ -227,7 +238,8 @@ def _attribute_lines(found: Inspection) -> list[str]:
 
 def _problem_lines(found: Inspection, listed: int) -> list[str]:
     if not found.problems:
-        return ["", "everything was usable"]
+        read = "everything that was read" if found.source.passed_over else "everything"
+        return ["", f"{read} was usable"]
     lines = ["", f"not used: {len(found.problems):,}"]
     if found.lost:
         lines[-1] += f", with {found.lost:,} documents lost whole"

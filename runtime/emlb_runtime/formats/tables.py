@@ -148,6 +148,29 @@ def read_table(
         ConfigError: if the encoding or ``errors`` is unknown.
     """
     name = path.as_posix() if name is None else name
+    found = scan_table(
+        path, columns, wanted=wanted, encoding=encoding, errors=errors, name=name, counts=counts
+    )
+    for item in found:
+        yield item if isinstance(item, Note) else to_record(item, name)
+
+
+def scan_table(
+    path: Path,
+    columns: NoteColumns,
+    *,
+    wanted: NoteEvents | None = None,
+    encoding: str = "utf-8",
+    errors: str = "strict",
+    name: str | None = None,
+    counts: RowCounts | None = None,
+) -> Iterator[Note | BrokenRow]:
+    """Like read_table, with what could not be read as a record of its own.
+
+    Raises:
+        ConfigError: if the encoding or ``errors`` is unknown.
+    """
+    name = path.as_posix() if name is None else name
     check_encoding(encoding, errors=errors)
     counts = RowCounts() if counts is None else counts
     wanted = wanted or NoteEvents()
@@ -161,13 +184,13 @@ def read_table(
             )
         for item in found:
             counts.broken += isinstance(item, BrokenRow)
-            yield item if isinstance(item, Note) else to_record(item, name)
+            yield item
     except TooLarge as error:
         counts.broken += 1
-        yield to_record(BrokenRow(1, 0, error.reason), name)
+        yield BrokenRow(1, 0, error.reason)
     except READ_ERRORS as error:
         counts.broken += 1
-        yield to_record(BrokenRow(1, 0, why_unread(error)), name)
+        yield BrokenRow(1, 0, why_unread(error))
 
 
 def _is_mimic(path: Path, columns: NoteColumns, encoding: str) -> bool:
