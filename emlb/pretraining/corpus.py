@@ -209,8 +209,8 @@ def _texts_at(
             not_used[reason] += 1
             return
         text = path.read_bytes().decode("utf-8", "surrogatepass")
-        if other := recognise(text):
-            not_used[f"it is {other.name}, not a note"] += 1
+        if no_note := recognise(text):
+            not_used[f"it is {no_note.name}, not a note"] += 1
         else:
             yield text
         return

@@ -116,7 +116,9 @@ def test_a_first_row_is_never_shown() -> None:
         in describe_table("JSON lines", [f"k{n}" for n in range(15)], members=True).sentence
     )
     odd = describe_table("JSON lines", ["id", f"{MARKER} 1, 2"], members=True)
-    assert odd.sentence.startswith("it is JSON lines, not a note: its columns are id; ")
+    assert odd.sentence.startswith("it is JSON lines, not a note: its columns are id and 1 more; ")
+    spaced = describe_table("a table", ["Patient ID", f"{MARKER} was", "Note Text"])
+    assert "its columns are Patient ID, Note Text and 1 more; " in spaced.sentence
 
 
 def test_a_note_that_is_none_has_an_error_record(tmp_path: Path) -> None:

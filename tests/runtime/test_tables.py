@@ -192,7 +192,7 @@ def test_what_is_wrong_with_lines_costs_themselves(
     Path("n.jsonl").write_bytes(b"\n".join(lines))
     monkeypatch.setenv("EMLB_MAX_LINE", "1")
     found = told(Path("n.jsonl"))
-    assert found[0], found[-1] == (("1", "Rash"), ("9", "Cough"))
+    assert (found[0], found[-1]) == (("1", "Rash"), ("9", "Cough"))
     assert [error.rpartition(": ")[2] for _, error in found[1:-1]] == [
         reasons.NO_OBJECT,
         reasons.NO_OBJECT,

@@ -130,10 +130,11 @@ def describe_table(
         members: they are members of JSON objects, which are always names.
         lacking: the columns that were asked for and are not there once.
     """
-    shown = [name for name in names if _is_name(name)] if members else list(names)
+    shown = [name for name in names if not name or _is_plain(name)]
     if members or _is_header(names):
-        more = f" and {len(shown) - _MOST_NAMES} more" if len(shown) > _MOST_NAMES else ""
-        columns = f"its columns are {', '.join(shown[:_MOST_NAMES])}{more}"
+        first = shown[:_MOST_NAMES]
+        more = f" and {len(names) - len(first)} more" if len(names) > len(first) else ""
+        columns = f"its columns are {', '.join(first)}{more}"
         guess = guess_columns(shown)
     else:
         columns = f"it has {len(names)} columns, and its first line may be no header"
@@ -164,12 +165,20 @@ def _is_header(names: Sequence[str]) -> bool:
     given = [name for name in names if name]
     if not given or len(set(given)) < len(given) or not all(map(_is_name, given)):
         return False
-    words = {word.lower() for name in given for word in _WORDS.findall(name.replace("_", " "))}
-    return not words.isdisjoint(_HEADER_WORDS)
+    return any(not _words(name).isdisjoint(_HEADER_WORDS) for name in given)
 
 
 def _is_name(name: str) -> bool:
     return len(name) <= _LONGEST_NAME and _NAME.fullmatch(name) is not None
+
+
+def _is_plain(name: str) -> bool:
+    """Whether a name may be shown: one word, or words that stand in headers."""
+    return _is_name(name) and (" " not in name or _words(name) <= _HEADER_WORDS)
+
+
+def _words(name: str) -> set[str]:
+    return {word.lower() for word in _WORDS.findall(name.replace("_", " "))}
 
 
 def _labelled_tokens(head: str, *, is_whole: bool) -> OtherFile | None:
