@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -119,6 +120,16 @@ def test_a_first_row_is_never_shown() -> None:
     assert odd.sentence.startswith("it is JSON lines, not a note: its columns are id and 1 more; ")
     spaced = describe_table("a table", ["Patient ID", f"{MARKER} was", "Note Text"])
     assert "its columns are Patient ID, Note Text and 1 more; " in spaced.sentence
+
+
+@pytest.mark.parametrize(
+    "piece", ["a ", "a\t", "a|", 'c="', "a,", "T1\tX 1 2;", "a.txt|1-2,", "a O\n"]
+)
+def test_hostile_starts_take_no_time(piece: str) -> None:
+    started = time.process_time()
+    for length in (8_000, 1_000_000):
+        recognise(piece * (length // len(piece)))
+    assert time.process_time() - started < 1
 
 
 def test_a_note_that_is_none_has_an_error_record(tmp_path: Path) -> None:
