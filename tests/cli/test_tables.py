@@ -67,6 +67,7 @@ def test_a_table_among_notes_has_an_error_record(folder: Path) -> None:
     assert found["a.txt"] == ""
     assert "its columns are note_id, text; to read" in found["id-text.csv"]
     assert "a table separated by tabs, not a note: its columns are id, text" in found["-"]
+    assert found["-"].endswith("--text-column text; save it as a file first")
 
 
 def test_options_that_name_columns(folder: Path) -> None:

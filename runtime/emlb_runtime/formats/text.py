@@ -123,12 +123,18 @@ def read_note(
             return _read_marked_up(name, data, found, encoding, markup)
         text = data.decode(encoding, errors)
         other = recognise(text)
-        return Note(name, text) if other is None else ErrorRecord(name, other.sentence)
+        return Note(name, text) if other is None else _refuse(name, other.sentence)
     except UnicodeError as error:
         return ErrorRecord(name, _explain_decoding(error, data, encoding))
     except LookupError:
         check_encoding(encoding, errors=errors)
         raise
+
+
+def _refuse(name: str, sentence: str) -> ErrorRecord:
+    """The record of what is no note; tables are read from files only."""
+    saved = "; save it as a file first" if name == STDIN and "--text-column" in sentence else ""
+    return ErrorRecord(name, sentence + saved)
 
 
 def _read_marked_up(
@@ -139,7 +145,7 @@ def _read_marked_up(
         from .tables import refuse_json  # loaded for JSON only: it costs start-up time
 
         if sentence := refuse_json(data):
-            return ErrorRecord(name, sentence)
+            return _refuse(name, sentence)
     if markup == "refuse" or not found.has_markup:
         return ErrorRecord(name, f"it is {found.name}, not plain text: {found.advice}")
     from .markup import strip_markup  # needs libraries that most runs do without
