@@ -158,7 +158,7 @@ def test_what_is_lost_of_predictions_is_told(tiny_data: Path, tmp_path: Path) ->
 
 
 def test_mentions_of_another_count_are_moved_and_others_take_no_part(tmp_path: Path) -> None:
-    """A gold standard from brat, which counted CRLF as one character, beside a right answer."""
+    """brat counted CRLF as one character in the gold standard; the prediction is right."""
     gold = tmp_path / "gold"
     gold.mkdir()
     text = "Took aspirin.\r\nDeveloped melena.\r\nStopped aspirin.\r\n"

@@ -1,8 +1,8 @@
 """Offsets that another tool counted on another form of the same text.
 
 brat on Windows reads CRLF as one character, some tools count UTF-16 units, and a corpus may
-have had its line ends changed after annotation. The surfaces that stand beside the offsets tell
-which count was used; the offsets are then moved to where the surfaces really stand.
+have had its line ends changed after annotation. Each offset comes with the surface that
+stands there, which tells the count that was used; the offsets are then moved to where the surfaces really stand.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def choose_counting(text: str, surfaces: Sequence[tuple[Spans, str]]) -> Countin
 
     Args:
         text: the note.
-        surfaces: the fragments of each mention and the surface that was written beside them.
+        surfaces: the fragments of each mention and the surface written with them.
     """
     best = CODE_POINTS
     most = _count_fitting(text, surfaces, best)

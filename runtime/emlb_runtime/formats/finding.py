@@ -85,7 +85,7 @@ def find_notes(
 
 @dataclass(frozen=True, slots=True)
 class _Search:
-    """What find_notes was asked for besides its inputs."""
+    """The options of find_notes."""
 
     suffix: str
     columns: NoteColumns | None

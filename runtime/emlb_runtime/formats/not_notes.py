@@ -1,4 +1,4 @@
-"""Text files that are no notes: tables, and annotations in formats that lie beside notes.
+"""Text files that are no notes: tables and annotation files.
 
 Read as notes, the names of their columns and their labels become mentions. What decides is the
 content, and only where it leaves no doubt: a note may hold commas, tabs, pipes and a line such
@@ -44,7 +44,7 @@ _HEADER_WORDS = frozenset(
     "section sentence findings impression transcription transcript specialty keywords index row "
     "column value score entity entities relation relations meta metadata".split()
 )
-"""Words of which one at least stands in nearly every header."""
+"""Nearly every header holds at least one of these words."""
 
 
 @dataclass(frozen=True, slots=True)
