@@ -1,8 +1,8 @@
 """Offsets that another tool counted on another form of the same text.
 
 brat on Windows reads CRLF as one character, some tools count UTF-16 units, and a corpus may
-have had its line ends changed after annotation. Each offset comes with the surface that
-stands there, which tells the count that was used; the offsets are then moved to where the surfaces really stand.
+have had its line ends changed after annotation. The surfaces in the annotation file tell which
+count was used. The offsets are then moved to where the surfaces stand.
 """
 
 from __future__ import annotations
