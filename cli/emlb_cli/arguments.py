@@ -52,6 +52,8 @@ class Arguments:
     encoding: str
     errors: str
     markup: str
+    id_column: str | None
+    text_column: str | None
     category: list[str]
     subject: list[str]
     compress: Compression | None
@@ -106,8 +108,8 @@ def _parser(program: str) -> argparse.ArgumentParser:
         nargs="+",
         metavar="INPUT",
         help="Note files, patterns such as 'notes/**/*.txt', folders (every .txt file below), or"
-        " - for standard input. A .csv or .csv.gz file that is MIMIC's NOTEEVENTS stands for"
-        " its rows, each a note named by its ROW_ID.",
+        " - for standard input. A named table stands for its rows: MIMIC's NOTEEVENTS, each a"
+        " note named by its ROW_ID, or any with --text-column.",
     )
     _add_output(parser)
     _add_model(parser)
@@ -225,18 +227,29 @@ def _add_reading(parser: argparse.ArgumentParser) -> None:
         " strip: extract from its text; needs emlb[documents].  [default: refuse]",
     )
     parser.add_argument(
+        "--text-column",
+        metavar="NAME",
+        help="Read a note from each row of the named tables (CSV, TSV, semicolons, pipes) and"
+        " JSON lines, plain or .gz: its text is in this column or member.",
+    )
+    parser.add_argument(
+        "--id-column",
+        metavar="NAME",
+        help="The column or member that names the notes of --text-column.  [default: FILE:LINE]",
+    )
+    parser.add_argument(
         "--category",
         metavar="NAME",
         action="append",
         default=[],
-        help="Of NOTEEVENTS, only rows of this CATEGORY. May be given several times.",
+        help="Of tables, only rows of this CATEGORY (note_type). May be given several times.",
     )
     parser.add_argument(
         "--subject",
         metavar="ID",
         action="append",
         default=[],
-        help="Of NOTEEVENTS, only rows of this SUBJECT_ID. May be given several times.",
+        help="Of tables, only rows of this SUBJECT_ID. May be given several times.",
     )
 
 

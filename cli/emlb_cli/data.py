@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from emlb_cli.common import ExitCode, one_sentence_errors
-from emlb_cli.options import Format, Texts
+from emlb_cli.inputs import choose_columns
+from emlb_cli.options import Format, IdColumn, TextColumn, Texts
 
 PROGRAM = "emlb data"
 
@@ -28,6 +30,8 @@ def inspect_command(
     path: Source,
     format: Format = "auto",
     texts: Texts = None,
+    id_column: IdColumn = None,
+    text_column: TextColumn = None,
     strict: Strict = False,
     listed: Annotated[
         int, typer.Option("--list", min=0, help="How many problems to list one by one.")
@@ -40,7 +44,8 @@ def inspect_command(
     with one_sentence_errors(f"{PROGRAM} inspect"):
         from emlb.data.inspect import inspect, render
 
-        found = inspect(path, format=format, texts=texts, strict=strict)
+        columns = choose_columns(id_column, text_column)
+        found = inspect(path, format=format, texts=texts, columns=columns, strict=strict)
         typer.echo(render(found, title=str(path), listed=listed))
         if json_path:
             text = json.dumps(found.to_json(), indent=1, ensure_ascii=False)
@@ -56,6 +61,8 @@ def convert_command(
     ],
     format: Format = "auto",
     texts: Texts = None,
+    id_column: IdColumn = None,
+    text_column: TextColumn = None,
     strict: Strict = False,
     listed: Annotated[
         int, typer.Option("--list", min=0, help="How many problems to list one by one.")
@@ -65,18 +72,26 @@ def convert_command(
     with one_sentence_errors(f"{PROGRAM} convert"):
         from emlb.data.convert import convert
 
-        done = convert(source, out, to=to, format=format, texts=texts, strict=strict)
+        columns = choose_columns(id_column, text_column)
+        done = convert(
+            source, out, to=to, format=format, texts=texts, columns=columns, strict=strict
+        )
         typer.echo(f"{done.documents:,} documents written to {out}")
+        for other in done.passed_over:
+            typer.echo(f"  also there, not read: {other}")
         for reason, count in done.losses.most_common():
             typer.echo(f"  {to} cannot hold: {count:,} × {reason}")
         if done.problems:
             typer.echo(
-                f"  not usable: {len(done.problems):,}, with {done.lost:,} documents lost whole"
+                f"  not used: {len(done.problems):,}, with {done.lost:,} documents lost whole"
             )
         for problem in done.problems[:listed]:
             typer.echo(f"    {problem}")
         if len(done.problems) > listed:
             typer.echo(f"    … and {len(done.problems) - listed:,} more")
+        remarks = Counter(remark.reason for remark in done.remarks)
+        for reason, count in remarks.most_common():
+            typer.echo(f"  used, with a remark: {count:,} × {reason}")
         if done.lost:
             raise typer.Exit(ExitCode.SOME_FAILED)
 

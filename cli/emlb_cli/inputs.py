@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -16,6 +17,7 @@ from emlb_runtime.records import ErrorRecord, Note
 
 if TYPE_CHECKING:
     from emlb_runtime.formats.noteevents import NoteEvents, RowCounts
+    from emlb_runtime.formats.tables import NoteColumns
 
 Input = NoteFile | ErrorRecord | Note
 """A note or a table to be read, an input that leads to none, or a note that was read."""
@@ -29,6 +31,7 @@ class Reading:
         encoding: of every note, as Python names it.
         errors: what is done with bytes that the encoding does not know.
         markup: what is done with notes in RTF, HTML, CDA or HL7 v2.
+        columns: which columns of tables hold the notes; None where only MIMIC's are read.
         rows: which rows of tables are wanted; None if no input is a table.
         counts: where rows are counted as they are read.
     """
@@ -36,17 +39,28 @@ class Reading:
     encoding: str = "utf-8"
     errors: str = "strict"
     markup: str = "refuse"
+    columns: NoteColumns | None = None
     rows: NoteEvents | None = None
     counts: RowCounts | None = None
 
 
-def find_some_notes(inputs: Sequence[str]) -> list[NoteFile | ErrorRecord]:
+def find_some_notes(
+    inputs: Sequence[str],
+    *,
+    columns: NoteColumns | None = None,
+    passed_over: Counter[str] | None = None,
+) -> list[NoteFile | ErrorRecord]:
     """Find the notes of all inputs.
+
+    Args:
+        inputs: what was asked for.
+        columns: see ``find_notes``.
+        passed_over: see ``find_notes``.
 
     Raises:
         DataError: if there is not a single one.
     """
-    files = find_notes(inputs)
+    files = find_notes(inputs, columns=columns, passed_over=passed_over)
     if not any(isinstance(file, NoteFile) for file in files):
         reasons = [f"{file.note}: {file.error}" for file in files if isinstance(file, ErrorRecord)]
         more = f"; and {len(reasons) - 1:,} more inputs like it" if len(reasons) > 1 else ""
@@ -54,18 +68,40 @@ def find_some_notes(inputs: Sequence[str]) -> list[NoteFile | ErrorRecord]:
     return files
 
 
+def choose_columns(id: str | None, text: str | None) -> NoteColumns | None:
+    """The columns that hold notes; None if no option names one.
+
+    Raises:
+        ConfigError: if the column of ids was named and not that of texts.
+    """
+    if id is None and text is None:
+        return None
+    from emlb_runtime.formats.tables import NoteColumns
+
+    return NoteColumns.choose(id, text)
+
+
 def choose_rows(
-    files: Sequence[NoteFile | ErrorRecord], *, categories: Sequence[str], subjects: Sequence[str]
+    files: Sequence[NoteFile | ErrorRecord],
+    *,
+    categories: Sequence[str],
+    subjects: Sequence[str],
+    columns: NoteColumns | None = None,
 ) -> tuple[NoteEvents, RowCounts] | tuple[None, None]:
     """Which rows of tables are wanted, and where they are counted; None without a table.
 
     Raises:
-        ConfigError: if rows are chosen, but no input is a table.
+        ConfigError: if rows or columns are chosen, but no input is a table.
     """
     if any(isinstance(file, NoteFile) and file.is_table for file in files):
         from emlb_runtime.formats.noteevents import NoteEvents, RowCounts
 
         return NoteEvents(tuple(categories), tuple(subjects)), RowCounts()
+    if columns is not None:
+        raise ConfigError(
+            "--text-column and --id-column name columns of a table, and no input is a table that"
+            " has them: name the table itself, not its folder"
+        )
     if categories or subjects:
         raise ConfigError(
             "--category and --subject choose rows of a NOTEEVENTS table, and no input is one:"
@@ -182,6 +218,7 @@ def _read(file: Input, reading: Reading) -> Iterable[Note | ErrorRecord]:
         encoding=reading.encoding,
         errors=reading.errors,
         markup=reading.markup,
+        columns=reading.columns,
         rows=reading.rows,
         counts=reading.counts,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from emlb_runtime.errors import EmlbError
+from emlb_runtime.formats.folders import describe_suffixes
 from emlb_runtime.formats.text import NoteFile, encoding_name
 from emlb_runtime.records import ErrorRecord, Note
 
@@ -38,6 +40,7 @@ class Job:
         reading: how they are read.
         target: what is written, and where.
         settings: further options that change the output, by their names.
+        passed_over: files below folders that are not read, by their suffixes.
         model: the bundle; None is the default model.
         restart: begin anew, whatever an unfinished run has left.
         quiet: show nothing but errors.
@@ -48,6 +51,7 @@ class Job:
     reading: Reading
     target: Target
     settings: Mapping[str, str]
+    passed_over: Counter[str]
     model: Path | None
     restart: bool
     quiet: bool
@@ -179,6 +183,7 @@ def _identify(job: Job, extractor: Extractor, inputs: Sequence[Input]) -> Finger
         "--markup": reading.markup,
         "--category": hashed(sorted(rows.categories) if rows else ()),
         "--subject": hashed(sorted(rows.subjects) if rows else ()),
+        **_identify_columns(reading),
         **job.settings,
         "the model": identify_model(job.model),
         "the precision": info.precision,
@@ -187,6 +192,14 @@ def _identify(job: Job, extractor: Extractor, inputs: Sequence[Input]) -> Finger
         "the machine": identify_machine(info.provider),
     }
     return Fingerprint(settings | identify_software(), identify_inputs(inputs))
+
+
+def _identify_columns(reading: Reading) -> dict[str, str]:
+    """The columns of tables, where they were named: a run from before they could be goes on."""
+    columns = reading.columns
+    if columns is None:
+        return {}
+    return {"--text-column": columns.text, "--id-column": columns.id or "not set"}
 
 
 @contextmanager
@@ -251,7 +264,8 @@ def _place(error: BaseException) -> str:
 
 
 def _report(job: Job, extractor: Extractor, course: Course) -> None:
-    for line in (*course.tally.failure_lines(), *_left_out(job.reading.counts)):
+    lines = (*course.tally.failure_lines(), *_left_out(job.reading.counts), *_passed_over(job))
+    for line in lines:
         tell(f"{job.program}: {line}")
     info = extractor.info
     summary = course.tally.summary(
@@ -266,6 +280,15 @@ def _left_out(counts: RowCounts | None) -> Iterator[str]:
         yield f"{count(counts.not_wanted, 'row')} of other categories or subjects left out"
     if counts is not None and counts.marked_as_errors:
         yield f"{count(counts.marked_as_errors, 'row')} marked as errors (ISERROR) left out"
+
+
+def _passed_over(job: Job) -> Iterator[str]:
+    """A line about the files of folders that are not read."""
+    if others := describe_suffixes(job.passed_over):
+        yield (
+            f"passed over {others}: a folder stands for the .txt files below it; name other"
+            " notes by a pattern"
+        )
 
 
 def _bar_fits(out: str) -> bool:

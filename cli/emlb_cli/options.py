@@ -40,3 +40,16 @@ Texts = Annotated[
         metavar="FOLDER", help="The notes' texts, where they lie elsewhere; or MIMIC's table."
     ),
 ]
+IdColumn = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME", help="The column or member that names the notes of --text-column."
+    ),
+]
+TextColumn = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="Read raw notes from tables and JSON lines: their texts are in this column or member.",
+    ),
+]

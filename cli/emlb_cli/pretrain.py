@@ -8,6 +8,8 @@ from typing import Annotated
 import typer
 
 from emlb_cli.common import one_sentence_errors
+from emlb_cli.inputs import choose_columns
+from emlb_cli.options import IdColumn, TextColumn
 
 PROGRAM = "emlb pretrain"
 
@@ -39,6 +41,8 @@ def command(
         typer.Option(help="Share of the notes kept to measure the perplexity on; 0 for none."),
     ] = 0.05,
     precision: Annotated[str, typer.Option(help="bf16, fp16 (GPU only) or fp32.")] = "bf16",
+    id_column: IdColumn = None,
+    text_column: TextColumn = None,
     seed: Annotated[int, typer.Option(min=0, help="Of everything that is drawn.")] = 13,
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Discard what a run left in the folder.")
@@ -66,5 +70,13 @@ def command(
             precision=precision,  # type: ignore[arg-type]  # checked there
             seed=seed,
         )
-        folder = pretrain(notes, base, out=out, options=options, fresh=fresh, say=typer.echo)
+        folder = pretrain(
+            notes,
+            base,
+            out=out,
+            options=options,
+            columns=choose_columns(id_column, text_column),
+            fresh=fresh,
+            say=typer.echo,
+        )
         typer.echo(folder)

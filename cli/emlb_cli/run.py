@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, NoReturn
 from emlb_cli.arguments import parse_arguments
 from emlb_cli.choices import Format
 from emlb_cli.common import ExitCode, one_sentence_errors, tell, warnings_told
-from emlb_cli.inputs import Reading, choose_rows, find_some_notes, leave_out
+from emlb_cli.inputs import Reading, choose_columns, choose_rows, find_some_notes, leave_out
 from emlb_cli.job import Job, run_job
 from emlb_cli.target import Target, check_output, choose_compression
 from emlb_runtime.formats.text import NoteFile, check_encoding, check_markup
@@ -79,17 +80,23 @@ def command(arguments: Sequence[str]) -> NoReturn:
             asked.redact_text,
             asked.keep_text,
         )
-        files = leave_out(find_some_notes(asked.inputs), target.leftovers())
-        rows, counts = choose_rows(files, categories=asked.category, subjects=asked.subject)
+        columns = choose_columns(asked.id_column, asked.text_column)
+        passed_over: Counter[str] = Counter()
+        found = find_some_notes(asked.inputs, columns=columns, passed_over=passed_over)
+        files = leave_out(found, target.leftovers())
+        rows, counts = choose_rows(
+            files, categories=asked.category, subjects=asked.subject, columns=columns
+        )
         check_output(target, notes=[f.path for f in files if isinstance(f, NoteFile) and f.path])
         job = Job(
             program=PROGRAM,
             files=files,
-            reading=Reading(asked.encoding, asked.errors, asked.markup, rows, counts),
+            reading=Reading(asked.encoding, asked.errors, asked.markup, columns, rows, counts),
             target=target,
             # An option that changes the output belongs here, or a broken run could be
             # continued with another value. The number of workers changes nothing.
             settings={"--min-score": str(asked.min_score)},
+            passed_over=passed_over,
             model=asked.model,
             restart=asked.restart,
             quiet=asked.quiet,

@@ -29,6 +29,7 @@ class AnaforaParser:
         self.entities: dict[str, Entity] = {}
         self.relations: list[Relation] = []
         self.problems: list[Problem] = []
+        self.remarks: list[Problem] = []
         self.allowance = Allowance()
 
     def parse(self, annotations: Annotations) -> tuple[Document, Report]:
@@ -48,12 +49,16 @@ class AnaforaParser:
         passed_over = sum(item.passed_over for item in annotations.items)
         counts = {**count_document(document), "elements_passed_over": passed_over}
         problems = sorted(self.problems, key=lambda problem: problem.line)
-        return document, Report(counts, tuple(problems))
+        return document, Report(counts, tuple(problems), tuple(self.remarks))
 
     def report(self, line: int, id: str, reason: str) -> None:
-        """Note a problem; of an id only the number and the kind may be shown."""
+        """Add something that is not used."""
+        self.problems.append(self.problem(line, id, reason))
+
+    def problem(self, line: int, id: str, reason: str) -> Problem:
+        """A problem or remark; of an id only the number and the kind may be shown."""
         shown = shown_id("@".join(id.split("@")[:2]))
-        self.problems.append(Problem(self.file, line, shown, reason))
+        return Problem(self.file, line, shown, reason)
 
     def check_ids(self, items: Sequence[Annotation]) -> list[Annotation]:
         """The annotations with one id and one type, of which the id is new."""
@@ -87,7 +92,7 @@ class AnaforaParser:
             elif attributes.setdefault(property.name, value) != value:
                 self.report(property.line, id, reasons.REPEATED_ATTRIBUTE)
             elif self.is_id(value):
-                self.report(property.line, id, reasons.LINKING_ATTRIBUTE)
+                self.remarks.append(self.problem(property.line, id, reasons.LINKING_ATTRIBUTE))
         self.entities[id] = Entity.annotate(
             self.note, self.ids[id], item.only("type"), spans, attributes=attributes
         )

@@ -16,10 +16,11 @@ from emlb_runtime.formats.brat import format_brat
 from emlb_runtime.formats.disk import open_private, replace_file
 from emlb_runtime.formats.jsonl import document_to_json
 from emlb_runtime.formats.report import NO_TEXT, Problem
+from emlb_runtime.formats.tables import NoteColumns
 from emlb_runtime.records import Document, Entity, Relation
 
 from .anafora import write_anafora
-from .formats import scan
+from .formats import detect, scan
 from .share import write_share
 
 TARGETS = ("brat", "jsonl", "anafora", "share", "share2013")
@@ -45,13 +46,17 @@ class Conversion:
         documents: documents written.
         lost: documents that could not be read.
         losses: what the target cannot hold, with counts.
-        problems: what the reader could not use.
+        problems: what the reader did not use.
+        remarks: what it used although something about it is odd, or was changed.
+        passed_over: what else of use lies there and was not read.
     """
 
     documents: int = 0
     lost: int = 0
     losses: Counter[str] = field(default_factory=Counter)
     problems: list[Problem] = field(default_factory=list)
+    remarks: list[Problem] = field(default_factory=list)
+    passed_over: tuple[str, ...] = ()
 
 
 def convert(
@@ -61,6 +66,7 @@ def convert(
     to: str,
     format: str = "auto",
     texts: Path | None = None,
+    columns: NoteColumns | None = None,
     strict: bool = False,
 ) -> Conversion:
     """Read documents and write them in another format, names and ids kept where it can hold them.
@@ -72,6 +78,7 @@ def convert(
         to: one of ``TARGETS``; ``share`` is the format of 2014.
         format: the source's, as ``emlb.data.formats.scan`` takes it.
         texts: folder of the source's texts, for formats that come without them.
+        columns: of a table, or of JSON lines, that hold raw notes.
         strict: end at the first thing that cannot be read.
 
     Raises:
@@ -84,11 +91,16 @@ def convert(
     if out.exists() and (not out.is_dir() or to == "jsonl" or any(out.iterdir())):
         raise ConfigError(f"{out} is there already; name one that is not, so that nothing is lost")
     done = Conversion()
+    if columns is not None or format == "auto":
+        found = detect(source, texts=texts, columns=columns)
+        format, done.passed_over = found.format, found.passed_over
     target = out.with_name(f"{out.name}.part") if to == "jsonl" else out
     with ExitStack() as stack:
         write = _writer(to, target, stack)
-        for document, report in scan(source, format=format, texts=texts, strict=strict):
+        reading = scan(source, format=format, texts=texts, columns=columns, strict=strict)
+        for document, report in reading:
             done.problems += report.problems
+            done.remarks += report.remarks
             done.lost += report.counts.get("documents_lost", 0)
             if document is None:
                 continue

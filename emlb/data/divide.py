@@ -87,7 +87,7 @@ def divide_corpus(
     if read.problems:
         lost = read.counts.get("documents_lost", 0)
         lines.append(
-            f"not usable: {len(read.problems):,}, with {lost:,} documents lost whole; "
+            f"not used: {len(read.problems):,}, with {lost:,} documents lost whole; "
             "emlb data inspect names them"
         )
     leaks = find_leaks(split.train, {"dev": split.dev, "test": split.test})

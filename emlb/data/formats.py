@@ -13,6 +13,7 @@ from emlb_runtime.formats import report as reasons
 from emlb_runtime.formats._json_lines import parse_line
 from emlb_runtime.formats._unzipped import ENDINGS, open_unzipped, unzipped_name, without_twins
 from emlb_runtime.formats.brat import scan_brat_folder
+from emlb_runtime.formats.finding import TABLE_SUFFIXES
 from emlb_runtime.formats.folders import files_below
 from emlb_runtime.formats.jsonl import read_documents, read_mixture
 from emlb_runtime.formats.noteevents import (
@@ -21,16 +22,19 @@ from emlb_runtime.formats.noteevents import (
     read_subjects,
     scan_noteevents,
 )
-from emlb_runtime.formats.report import Problem, Report, count_document, unusable, why_unreadable
-from emlb_runtime.limits import ANNOTATION_FILE, NOTE, TooLarge, read_file, read_lines
-from emlb_runtime.records import Document, Note
+from emlb_runtime.formats.report import Problem, Report, unusable
+from emlb_runtime.formats.tables import NoteColumns, judge_table
+from emlb_runtime.limits import ANNOTATION_FILE, TooLarge, read_file, read_lines
+from emlb_runtime.records import Note
 
 from .anafora import find_anafora, scan_anafora
 from .mimic import scan_mimic
 from .n2c2 import ENTITY_TYPES, RELATION_TYPES, scan_n2c2
+from .raw_notes import read_tables, read_text, why_unknown, without_annotations
 from .reading import Reading
 from .share import find_share, scan_share
 from .splits import Grouping, source_of
+from .unread import describe_unread
 
 FORMATS = {
     "brat": "brat stand-off: NAME.txt with NAME.ann",
@@ -43,10 +47,11 @@ FORMATS = {
     "mixture": "several corpora in one schema, as JSON lines",
     "noteevents": "MIMIC NOTEEVENTS.csv: raw notes",
     "text": "raw notes: .txt files, or JSON lines with a text each",
+    "table": "raw notes: a table or JSON lines, by the columns that are named",
 }
 """The formats by name, each in a few words."""
 
-RAW_FORMATS = frozenset({"noteevents", "text"})
+RAW_FORMATS = frozenset({"noteevents", "text", "table"})
 """Those that hold notes without annotations."""
 
 _OF_FOLDERS = frozenset({"brat", "n2c2", "anafora", "share2013", "share2014"})
@@ -76,34 +81,39 @@ class Detected:
     passed_over: tuple[str, ...] = ()
 
 
-def detect(path: Path, *, texts: Path | None = None) -> Detected:
+def detect(
+    path: Path, *, texts: Path | None = None, columns: NoteColumns | None = None
+) -> Detected:
     """Find out the format of a file or folder by its contents.
 
     Args:
         path: the file or folder.
         texts: where the notes lie, if elsewhere: with a table there, brat is ``mimic``.
+        columns: of a table that holds the notes; only such tables are looked for then.
 
     Raises:
         DataError: if there is nothing there, or nothing that is known.
     """
+    if columns is not None:
+        return _find_tables(path, columns)
     if path.is_file():
         format = _format_of_file(path)
         if format is None:
-            raise DataError(
-                f"{path}: neither JSON lines of documents nor a NOTEEVENTS table; "
-                f"known formats: {', '.join(FORMATS)}"
-            )
+            raise DataError(f"{path}: {why_unknown(path)}; known formats: {', '.join(FORMATS)}")
         return Detected(format, (path,))
     if not path.is_dir():
         raise DataError(f"{path}: there is no such file or folder")
     found = _formats_of_folder(path)
+    formats = [other.format for other in found]
+    unread = describe_unread(path, formats, [file for other in found for file in other.files])
     if not found:
         raise DataError(
-            f"{path}: no annotated documents and no notes found in this folder or below it; "
+            f"{path}: no annotated documents and no notes found in this folder or below it"
+            f"{''.join(f', but {others}' for others in unread)}; "
             f"known formats: {', '.join(FORMATS)}"
         )
     first, *rest = found
-    also = tuple(f"{FORMATS[other.format]}{_listed(other.files)}" for other in rest)
+    also = tuple(f"{FORMATS[other.format]}{_listed(other.files)}" for other in rest) + unread
     if texts is not None and first.format in ("brat", "n2c2"):
         tables = _tables_below(texts) if texts.is_dir() else (texts,)
         if any(map(is_noteevents, tables)):
@@ -117,6 +127,7 @@ def scan(
     format: str = "auto",
     corpora: Collection[str] = (),
     texts: Path | None = None,
+    columns: NoteColumns | None = None,
     strict: bool = False,
 ) -> Reading:
     """Read annotated documents of any format, one by one.
@@ -126,6 +137,7 @@ def scan(
         format: one of ``FORMATS``; ``auto`` finds out.
         corpora: of a mixture, the corpora to take; empty takes all.
         texts: folder of the notes' texts, where they lie elsewhere; of ``mimic`` the table.
+        columns: of a table, or of JSON lines, that hold raw notes.
         strict: end at the first thing that cannot be used.
 
     Yields:
@@ -135,19 +147,23 @@ def scan(
     Raises:
         DataError: if nothing can be read; if strict, at the first problem.
     """
-    if format == "auto":
-        source = detect(path, texts=texts)
+    if columns is not None or format == "auto":
+        source = detect(path, texts=texts, columns=columns)
     elif format not in FORMATS:
         raise DataError(f"unknown format {format!r}; choose auto, {', '.join(FORMATS)}")
     else:
         source = Detected(format, _files_of(path, format))
     seen: set[str] = set()
-    for document, report in _READERS[source.format](path, source.files, corpora, texts):
+    if columns is not None:
+        reading = read_tables(source.files, columns)
+    else:
+        reading = _READERS[source.format](path, source.files, corpora, texts)
+    for document, report in reading:
         if document is not None and document.note.name in seen:
-            report += unusable(f"{path} ({document.note.name})", reasons.REPEATED_DOCUMENT)
+            report = unusable(f"{path} ({document.note.name})", reasons.REPEATED_DOCUMENT)
             document = None
         # Two million row numbers, unique by design, are not worth their memory.
-        if document is not None and source.format != "noteevents":
+        if document is not None and source.format not in ("noteevents", "table"):
             seen.add(document.note.name)
         if strict and report.problems:
             raise DataError(f"{report.problems[0]}")
@@ -205,7 +221,7 @@ def _read_noteevents(
     for file in files:
         for note in scan_noteevents(file, wanted=NoteEvents(with_errors=True)):
             if isinstance(note, Note):
-                yield _raw(note)
+                yield without_annotations(note)
             else:
                 yield None, unusable(file, note.reason, line=note.first)
 
@@ -213,46 +229,13 @@ def _read_noteevents(
 def _read_text(
     path: Path, files: tuple[Path, ...], corpora: Collection[str], texts: Path | None
 ) -> Reading:
-    for file in files:
-        yield from _raw_lines(file)
-    if path.is_dir():
-        for file in files_below(path, ".txt"):
-            if reason := why_unreadable(file):
-                yield None, unusable(file, reason)
-            else:
-                text = read_file(file, NOTE).decode("utf-8", "surrogatepass")
-                yield _raw(Note(file.relative_to(path).as_posix()[: -len(".txt")], text))
+    return read_text(path, files)
 
 
-def _raw_lines(file: Path) -> Reading:
-    """Notes of JSON lines that have a text and no annotations, named by file and line."""
-    number = 0
-    with open_unzipped(file) as stream:
-        try:
-            for number, line in enumerate(read_lines(stream), start=1):
-                yield _raw_line(file, number, line)
-        except TooLarge as error:
-            yield None, unusable(file, error.reason, line=number + 1)
-            rest = Problem(str(file), number + 2, "", reasons.NOT_READ_ON)
-            yield None, Report({}, (rest,))
-
-
-def _raw_line(file: Path, number: int, line: bytes) -> tuple[Document | None, Report]:
-    try:
-        text = (parse_line(line.removeprefix(_BOM)) or {}).get("text")
-    except TooLarge as error:
-        return None, unusable(file, error.reason, line=number)
-    except DataError:
-        return None, unusable(file, reasons.DEEP_JSON, line=number)
-    if not isinstance(text, str):
-        return None, unusable(file, reasons.MALFORMED, line=number)
-    stem = unzipped_name(file).removesuffix(".jsonl")
-    return _raw(Note(f"{stem}:{number}", text))
-
-
-def _raw(note: Note) -> tuple[Document, Report]:
-    document = Document(note)
-    return document, Report(count_document(document))
+def _no_columns(
+    path: Path, files: tuple[Path, ...], corpora: Collection[str], texts: Path | None
+) -> Reading:
+    raise DataError(f"{path}: name the column of the texts with --text-column")
 
 
 _READERS: dict[str, _Reader] = {
@@ -266,6 +249,7 @@ _READERS: dict[str, _Reader] = {
     "mixture": _read_mixture,
     "noteevents": _read_noteevents,
     "text": _read_text,
+    "table": _no_columns,
 }
 
 
@@ -294,6 +278,20 @@ def _formats_of_folder(folder: Path) -> list[Detected]:
     if raw or (not found and files_below(folder, ".txt")):
         found.append(Detected("text", raw))
     return found
+
+
+def _find_tables(path: Path, columns: NoteColumns) -> Detected:
+    """The tables that have these columns: a file, or those of a folder."""
+    files = files_below(path, *TABLE_SUFFIXES) if path.is_dir() else [path]
+    if not path.exists():
+        raise DataError(f"{path}: there is no such file or folder")
+    judged = {file: judge_table(file, columns, by_name=True) for file in files}
+    tables = tuple(without_twins([file for file, verdict in judged.items() if verdict is True]))
+    if not tables:
+        others = [f"{file}: {why}" for file, why in judged.items() if isinstance(why, str)]
+        raise DataError(others[0] if others else f"{path}: no table there")
+    unread = describe_unread(path, (), tables) if path.is_dir() else ()
+    return Detected("table", tables, unread)
 
 
 def _tables_below(folder: Path) -> tuple[Path, ...]:
@@ -389,7 +387,7 @@ class _Texts(Mapping[str, str]):
     """
 
     def __init__(self, folder: Path) -> None:
-        documents = (document for document, _ in _read_text(folder, (), (), None))
+        documents = (document for document, _ in read_text(folder, ()))
         self._texts = {d.note.name: d.note.text for d in documents if d is not None}
         bases = Counter(name.rpartition("/")[2] for name in self._texts)
         self._whole = {

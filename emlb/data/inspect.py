@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from emlb_runtime.formats.report import NO_TEXT, Problem
+from emlb_runtime.formats.tables import NoteColumns
 from emlb_runtime.records import Document
 
 from .formats import FORMATS, Detected, detect, scan
@@ -42,7 +44,8 @@ class Inspection:
         discontinuous: mentions with a gap.
         overlapping: mentions that share a character with an earlier one of their type.
         cross_sentence: relations whose mentions stand in different sentences or lines.
-        problems: what could not be used as it stands.
+        problems: what is not used.
+        remarks: what is used although something about it is odd, or was changed.
         leaks: of each held-out part, what the training part gives away.
         has_texts: whether the texts' place was given.
     """
@@ -60,6 +63,7 @@ class Inspection:
     overlapping: int = 0
     cross_sentence: int = 0
     problems: list[Problem] = field(default_factory=list)
+    remarks: list[Problem] = field(default_factory=list)
     leaks: dict[str, Leaks] = field(default_factory=dict)
     has_texts: bool = False
 
@@ -85,10 +89,8 @@ class Inspection:
             "same_type_overlaps": self.overlapping,
             "cross_sentence_relations": self.cross_sentence,
             "counted": dict(self.counts),
-            "problems": [
-                {"file": p.file, "line": p.line, "id": p.id, "reason": p.reason}
-                for p in self.problems
-            ],
+            "problems": _problems_json(self.problems),
+            "remarks": _problems_json(self.remarks),
             "leaks": {
                 part: {
                     "documents": leaks.documents,
@@ -102,8 +104,17 @@ class Inspection:
         }
 
 
+def _problems_json(problems: Sequence[Problem]) -> list[dict[str, Any]]:
+    return [{"file": p.file, "line": p.line, "id": p.id, "reason": p.reason} for p in problems]
+
+
 def inspect(
-    path: Path, *, format: str = "auto", texts: Path | None = None, strict: bool = False
+    path: Path,
+    *,
+    format: str = "auto",
+    texts: Path | None = None,
+    columns: NoteColumns | None = None,
+    strict: bool = False,
 ) -> Inspection:
     """Read a corpus and count what it holds.
 
@@ -111,16 +122,22 @@ def inspect(
         path: a file or folder.
         format: one of ``FORMATS``; ``auto`` finds out.
         texts: folder of the notes' texts, for formats that come without them.
+        columns: of a table, or of JSON lines, that hold raw notes.
         strict: end at the first thing that cannot be used.
 
     Raises:
         DataError: if nothing can be read; if strict, at the first problem.
     """
-    source = detect(path, texts=texts) if format == "auto" else Detected(format)
+    if columns is not None or format == "auto":
+        source = detect(path, texts=texts, columns=columns)
+    else:
+        source = Detected(format)
     found = Inspection(source, has_texts=texts is not None)
     held: dict[str, list[Document]] = {}
-    for document, report in scan(path, format=source.format, texts=texts, strict=strict):
+    reading = scan(path, format=source.format, texts=texts, columns=columns, strict=strict)
+    for document, report in reading:
         found.problems += report.problems
+        found.remarks += report.remarks
         found.counts.update(
             {name: n for name, n in report.counts.items() if n and name not in _SHOWN}
         )
@@ -176,7 +193,7 @@ def render(found: Inspection, *, title: str, listed: int = 20) -> str:
     Args:
         found: the counts.
         title: what was inspected.
-        listed: how many problems to list one by one; all are counted.
+        listed: how many problems, and remarks, to list one by one; all are counted.
     """
     lines = [f"{title}: {found.source.format} ({FORMATS[found.source.format]})"]
     lines += [f"  also there, not read: {other}" for other in found.source.passed_over]
@@ -204,7 +221,7 @@ def render(found: Inspection, *, title: str, listed: int = 20) -> str:
     )
     for part, leaks in found.leaks.items():
         lines += [f"warning: {part}: {leaks}"] if leaks else []
-    return "\n".join([*lines, *_problem_lines(found, listed)])
+    return "\n".join([*lines, *_problem_lines(found, listed), *_remark_lines(found, listed)])
 
 
 def _attribute_lines(found: Inspection) -> list[str]:
@@ -221,15 +238,31 @@ def _attribute_lines(found: Inspection) -> list[str]:
 
 def _problem_lines(found: Inspection, listed: int) -> list[str]:
     if not found.problems:
-        return ["", "everything was usable"]
-    summary = Counter(problem.reason for problem in found.problems)
-    lines = ["", f"not usable as it stands: {len(found.problems):,}"]
+        read = "everything that was read" if found.source.passed_over else "everything"
+        return ["", f"{read} was usable"]
+    lines = ["", f"not used: {len(found.problems):,}"]
     if found.lost:
         lines[-1] += f", with {found.lost:,} documents lost whole"
-    lines += [f"  {count:,} × {reason}" for reason, count in summary.most_common()]
-    if summary[NO_TEXT] and not found.has_texts:
+    lines += _by_reason(found.problems)
+    if any(problem.reason == NO_TEXT for problem in found.problems) and not found.has_texts:
         lines.append("  where the texts lie elsewhere, name their folder (or table) with --texts")
-    lines += [f"  {problem}" for problem in found.problems[:listed]]
-    if len(found.problems) > listed:
-        lines.append(f"  … and {len(found.problems) - listed:,} more")
+    return lines + _one_by_one(found.problems, listed)
+
+
+def _remark_lines(found: Inspection, listed: int) -> list[str]:
+    if not found.remarks:
+        return []
+    heading = f"used, with a remark: {len(found.remarks):,}"
+    return ["", heading, *_by_reason(found.remarks), *_one_by_one(found.remarks, listed)]
+
+
+def _by_reason(problems: Sequence[Problem]) -> list[str]:
+    summary = Counter(problem.reason for problem in problems)
+    return [f"  {count:,} × {reason}" for reason, count in summary.most_common()]
+
+
+def _one_by_one(problems: Sequence[Problem], listed: int) -> list[str]:
+    lines = [f"  {problem}" for problem in problems[:listed]]
+    if len(problems) > listed:
+        lines.append(f"  … and {len(problems) - listed:,} more")
     return lines

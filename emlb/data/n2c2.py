@@ -41,7 +41,7 @@ RELATION_TYPES = tuple(f"{type}-{DRUG}" for type in ENTITY_TYPES if type != DRUG
 def scan_n2c2(
     folder: Path, *, texts: Path | None = None
 ) -> Iterator[tuple[Document | None, Report]]:
-    """Read the corpus as released; types it does not define are kept and reported.
+    """Read the corpus as released; types it does not define are kept, with a remark.
 
     Args:
         folder: searched with its subfolders.
@@ -55,10 +55,10 @@ def scan_n2c2(
         if document is not None and (odd := _odd_types(document)):
             _, file = pairs[document.note.name]
             lines = _line_numbers(file)
-            problems = tuple(
+            remarks = tuple(
                 Problem(str(file), lines.get(id, 0), shown_id(id), reason) for id, reason in odd
             )
-            report = replace(report, problems=report.problems + problems)
+            report = replace(report, remarks=report.remarks + remarks)
         yield document, report
 
 

@@ -24,7 +24,7 @@ class GoldCorpus:
         documents: its documents.
         types: entity and relation types that it annotates.
         is_stated: whether a schema states the types; else they are those that occur.
-        report: what could not be used.
+        report: what is not used, or used with a remark.
     """
 
     name: str

@@ -40,6 +40,7 @@ class Report:
         not_read: per system, what could not be used of its predictions, by reason.
         calibrations: per corpus and kind of item, how far scores are probabilities; empty if
             that was not asked for.
+        remarks: per corpus, what the readers used with a remark, by reason.
         calibration: likewise over all corpora together; empty if there is only one.
     """
 
@@ -54,6 +55,7 @@ class Report:
     not_read: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     calibrations: Mapping[str, Mapping[str, Calibration]] = field(default_factory=dict)
     calibration: Mapping[str, Calibration] = field(default_factory=dict)
+    remarks: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
     def table(self) -> str:
         """The scores as text, a section per corpus."""
@@ -66,6 +68,8 @@ class Report:
             else:
                 parts += self._judged_tables(corpus, self.judged[corpus], self.protocol)
             parts += [f"not used: {n} × {why}" for why, n in self.problems[corpus].items()]
+            remarks = self.remarks.get(corpus, {})
+            parts += [f"used, with a remark: {n} × {why}" for why, n in remarks.items()]
         if self.calibration:
             parts.append(calibration.render(self.calibration, title=POOLED))
         for name, problems in self.not_read.items():
@@ -108,7 +112,11 @@ class Report:
         if self.not_read:
             value["predictions_not_used"] = {n: dict(p) for n, p in self.not_read.items()}
         value["corpora"] = {
-            corpus: {**self._corpus_json(corpus), "not_used": dict(self.problems[corpus])}
+            corpus: {
+                **self._corpus_json(corpus),
+                "not_used": dict(self.problems[corpus]),
+                "used_with_a_remark": dict(self.remarks.get(corpus, {})),
+            }
             for corpus in self.documents
         }
         if self.calibration:
@@ -229,6 +237,7 @@ def evaluate(
         {p.name: p.problems for p in (predictor, other) if p is not None and p.problems},
         calibrations,
         measure_calibration(*groups) if len(groups) > 1 else {},
+        {corpus.name: dict(corpus.report.remarked()) for corpus in read},
     )
     if json_path:
         text = json.dumps(report.to_json(), indent=1, ensure_ascii=False)

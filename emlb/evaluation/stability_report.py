@@ -34,6 +34,7 @@ class CorpusStability:
         rows: the measures, as `Stability` gives them.
         intervals: of them; empty if not asked for.
         problems: what the readers could not use, by reason.
+        remarks: what they used with a remark, by reason.
     """
 
     documents: int
@@ -42,6 +43,7 @@ class CorpusStability:
     rows: Sequence[Row]
     intervals: Mapping[Measure, Interval] = field(default_factory=dict)
     problems: Mapping[str, int] = field(default_factory=dict)
+    remarks: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,7 @@ class StabilityReport:
             parts.append("\n".join(_accuracies(self.models, corpus.scores)))
             parts += ["\n".join(_section(section, corpus)) for section in SECTIONS]
             parts += [f"not used: {n} × {why}" for why, n in corpus.problems.items()]
+            parts += [f"used, with a remark: {n} × {why}" for why, n in corpus.remarks.items()]
         for number, problems in self.not_read.items():
             parts += [f"not used of model {number}: {n} × {why}" for why, n in problems.items()]
         return "\n\n".join(parts)
@@ -114,6 +117,7 @@ def measure_stability(
         stability.rows(total),
         intervals(stability, tallies, samples=samples) if samples else {},
         corpus.report.summary(),
+        corpus.report.remarked(),
     )
 
 
@@ -219,7 +223,11 @@ def _corpus_json(corpus: CorpusStability) -> dict[str, Any]:
             "pairs": {row.name: _row_json(row, corpus) for row in rows if row.mode == "pair"},
             "types": {row.name: _row_json(row, corpus) for row in rows if row.mode == "type"},
         }
-    return {**value, "not_used": dict(corpus.problems)}
+    return {
+        **value,
+        "not_used": dict(corpus.problems),
+        "used_with_a_remark": dict(corpus.remarks),
+    }
 
 
 def _row_json(row: Row, corpus: CorpusStability) -> dict[str, Any]:

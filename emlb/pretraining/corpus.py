@@ -16,7 +16,9 @@ from numpy.typing import NDArray
 
 from emlb.data.formats import FORMATS, detect, scan
 from emlb_runtime.errors import DataError
+from emlb_runtime.formats.not_notes import recognise
 from emlb_runtime.formats.report import why_unreadable
+from emlb_runtime.formats.tables import NoteColumns, judge_table
 from emlb_runtime.tokens import Ints, tokenise
 from emlb_runtime.windows import WindowConfig, cut_windows
 
@@ -76,6 +78,7 @@ def read_corpus(
     *,
     windows: WindowConfig,
     say: Callable[[str], None],
+    columns: NoteColumns | None = None,
 ) -> NoteWindows:
     """Read notes one by one and cut them, each text once.
 
@@ -86,6 +89,7 @@ def read_corpus(
         tokenizer: a ``tokenizers.Tokenizer`` with truncation and padding off.
         windows: how notes are cut; overlap would show pieces twice.
         say: receives what else lies there and is not read.
+        columns: of tables that hold notes; see ``read_texts``.
 
     Raises:
         DataError: if a source leads to nothing, or there is no note with a word.
@@ -95,7 +99,7 @@ def read_corpus(
     seen: dict[bytes, bool] = {}
     not_used: Counter[str] = Counter()
     repeated = 0
-    for text in read_texts(sources, not_used, say=say):
+    for text in read_texts(sources, not_used, say=say, columns=columns):
         digest = _digest(text)
         if digest in seen:
             repeated += seen[digest]
@@ -129,7 +133,11 @@ def read_corpus(
 
 
 def read_texts(
-    sources: Sequence[str], not_used: Counter[str], *, say: Callable[[str], None]
+    sources: Sequence[str],
+    not_used: Counter[str],
+    *,
+    say: Callable[[str], None],
+    columns: NoteColumns | None = None,
 ) -> Iterator[str]:
     """The texts of notes, one by one.
 
@@ -138,13 +146,14 @@ def read_texts(
             that ``emlb data inspect`` knows, and patterns of these.
         not_used: counts, by reason, the notes that cannot be read.
         say: receives what else lies in a folder and is not read.
+        columns: which hold the notes of a file that is a table, or JSON lines, and has them.
 
     Raises:
         DataError: if a source leads to nothing that is known.
     """
     for source in sources:
         for path in _paths(source):
-            yield from _texts_at(path, not_used, say)
+            yield from _texts_at(path, not_used, say, columns)
 
 
 def hold_out(corpus: NoteWindows, *, share: float, seed: int) -> tuple[Ints, Ints]:
@@ -185,12 +194,25 @@ def _paths(source: str) -> list[Path]:
     raise DataError(f"{source}: there is no such file or folder")
 
 
-def _texts_at(path: Path, not_used: Counter[str], say: Callable[[str], None]) -> Iterator[str]:
+def _texts_at(
+    path: Path,
+    not_used: Counter[str],
+    say: Callable[[str], None],
+    columns: NoteColumns | None,
+) -> Iterator[str]:
+    if columns is not None and path.is_file() and judge_table(path, columns, by_name=True) is True:
+        say(f"{path.name}: {FORMATS['table']}")
+        yield from _documents(path, "table", not_used, columns)
+        return
     if path.is_file() and path.suffix.lower() == ".txt":
         if reason := why_unreadable(path):
             not_used[reason] += 1
+            return
+        text = path.read_bytes().decode("utf-8", "surrogatepass")
+        if no_note := recognise(text):
+            not_used[f"it is {no_note.name}, not a note"] += 1
         else:
-            yield path.read_bytes().decode("utf-8", "surrogatepass")
+            yield text
         return
     found = detect(path)
     for other in found.passed_over:
@@ -203,8 +225,10 @@ def _texts_at(path: Path, not_used: Counter[str], say: Callable[[str], None]) ->
         yield from _documents(path, _TEXTS_OF.get(found.format, found.format), not_used)
 
 
-def _documents(path: Path, format: str, not_used: Counter[str]) -> Iterator[str]:
-    for document, report in scan(path, format=format):
+def _documents(
+    path: Path, format: str, not_used: Counter[str], columns: NoteColumns | None = None
+) -> Iterator[str]:
+    for document, report in scan(path, format=format, columns=columns):
         if document is not None:
             yield document.note.text
         elif lost := report.counts.get("documents_lost"):

@@ -15,6 +15,7 @@ from transformers import set_seed
 from emlb.model.pretrained import LoadedTokenizer, load_tokenizer, resolve_base
 from emlb_runtime import __version__
 from emlb_runtime.errors import ConfigError
+from emlb_runtime.formats.tables import NoteColumns
 from emlb_runtime.tokens import Ints
 
 from .corpus import NoteWindows, hold_out, read_corpus
@@ -41,6 +42,7 @@ def pretrain(
     *,
     out: Path,
     options: PretrainingOptions | None = None,
+    columns: NoteColumns | None = None,
     fresh: bool = False,
     say: Say = _silent,
 ) -> Path:
@@ -51,6 +53,7 @@ def pretrain(
         base: folder, hub id, or ``package:NAME/FOLDER`` of an encoder.
         out: folder for the trained encoder; new, or of a run that was cut off.
         options: how to train; the defaults if None.
+        columns: which hold the notes of sources that are tables or JSON lines.
         fresh: discard what an earlier run left in the folder.
         say: receives lines for the user; never text of a note.
 
@@ -77,7 +80,7 @@ def pretrain(
         raise ConfigError(f"max_pieces is {options.max_pieces}; the base takes {longest} at most")
     if encoder.fresh_head:
         say("the base has no head for masked words: a new one is trained along")
-    notes = _read(sources, tokenizer, options, say)
+    notes = _read(sources, tokenizer, options, say, columns)
     settings = {"base": base, "notes": notes.corpus.digest, "options": asdict(options)}
     folder.claim(settings, fresh=fresh)
     tokenizer.source.save_pretrained(out)
@@ -135,9 +138,15 @@ class _Notes:
 
 
 def _read(
-    sources: Sequence[str], tokenizer: LoadedTokenizer, options: PretrainingOptions, say: Say
+    sources: Sequence[str],
+    tokenizer: LoadedTokenizer,
+    options: PretrainingOptions,
+    say: Say,
+    columns: NoteColumns | None,
 ) -> _Notes:
-    corpus = read_corpus(sources, tokenizer.tokenizer, windows=options.windows, say=say)
+    corpus = read_corpus(
+        sources, tokenizer.tokenizer, windows=options.windows, say=say, columns=columns
+    )
     train, held_out = hold_out(corpus, share=options.held_out, seed=options.seed)
     notes = _Notes(
         corpus, corpus.windows_of(train), corpus.windows_of(held_out), n_held_out=len(held_out)

@@ -242,6 +242,8 @@ def _announce(corpus: Corpus, unused: Counter[str], say: Say) -> None:
     )
     for reason, count in unused.most_common():
         say(f"  not used: {count} × {reason}")
+    for reason, count in corpus.report.remarked().most_common():
+        say(f"  used, with a remark: {count} × {reason}")
 
 
 def _warn_of_leaks(corpora: Sequence[Corpus], say: Say) -> None:

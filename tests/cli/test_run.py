@@ -389,7 +389,7 @@ def test_tables_mix_with_other_inputs(notes: Path) -> None:
     Path("other.csv").write_text("rash,drug", encoding="utf-8")
     mixed = ["notes/c.txt", "*.csv.gz", "other.csv", "NOTEEVENTS.csv.gz", "-"]
     result = emlb_run(*mixed, "--format", "documents", "--out", "out.jsonl", input=b"drug")
-    assert result.exit_code == 0
+    assert result.exit_code == 1  # a table with other columns is no note
     written = lines(Path("out.jsonl").read_text(encoding="utf-8"))
     names = ["notes/c.txt", "1", "2", "4", "other.csv", "-"]
     assert [line["note"] for line in written] == names

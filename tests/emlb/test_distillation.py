@@ -115,6 +115,16 @@ def test_notes_that_are_held_out_are_not_learned(
     assert any("× note that shares text with a held-out document" in line for line in said)
 
 
+def test_files_that_are_no_notes_are_counted(tiny_run: TinyRun, raw: Path) -> None:
+    said: list[str] = []
+    whole = label(tiny_run, raw)
+    (raw / "conll.txt").write_text("He O\nhas O\npain B-X\n", encoding="utf-8")
+    (raw / "latin.txt").write_bytes(b"37 \xb0C")
+    assert len(label(tiny_run, raw, said=said)) == len(whole)
+    assert "  not used: 1 × file is not UTF-8" in said
+    assert any("× it is a CoNLL file" in line for line in said)
+
+
 def test_notes_that_are_annotated_need_no_teacher(
     tiny_run: TinyRun, raw: Path, tiny_documents: tuple[Document, ...]
 ) -> None:

@@ -16,6 +16,7 @@ from emlb.evaluation.protocols.table import NOTHING
 from emlb.evaluation.run import evaluate
 from emlb_runtime.errors import ArtefactError, ConfigError, DataError
 from emlb_runtime.formats import document_to_json
+from emlb_runtime.formats import report as reasons
 from emlb_runtime.records import Document
 
 from .perturb import perturb
@@ -154,6 +155,38 @@ def test_what_is_lost_of_predictions_is_told(tiny_data: Path, tmp_path: Path) ->
     assert "Zebedee" not in report.table()
     value = json.loads((tmp_path / "o.json").read_text(encoding="utf-8"))
     assert value["predictions_not_used"] == {"mine": {"span goes past the end of the text": 1}}
+
+
+def test_mentions_of_another_count_are_moved_and_others_take_no_part(tmp_path: Path) -> None:
+    """brat counted CRLF as one character in the gold standard; the prediction is right."""
+    gold = tmp_path / "gold"
+    gold.mkdir()
+    text = "Took aspirin.\r\nDeveloped melena.\r\nStopped aspirin.\r\n"
+    (gold / "n1.txt").write_bytes(text.encode())
+    (gold / "n1.ann").write_text(
+        "T1\tDrug 5 12\taspirin\nT2\tDisorder 24 30\tmelena\nT3\tDrug 40 47\taspirin\n"
+        "T4\tDrug 0 4\tTake\nR1\tADE-Drug Arg1:T2 Arg2:T1\nR2\tADE-Drug Arg1:T2 Arg2:T4\n",
+        encoding="utf-8",
+    )
+    mentions = [("T1", "Drug", 5, 12), ("T2", "Disorder", 25, 31), ("T3", "Drug", 42, 49)]
+    value = {
+        "note": "n1.txt",
+        "entities": [
+            {"id": id, "type": type, "start": start, "end": end, "text": text[start:end]}
+            for id, type, start, end in mentions
+        ],
+        "relations": [{"type": "ADE-Drug", "head": "T2", "tail": "T1"}],
+    }
+    predicted = tmp_path / "p.jsonl"
+    predicted.write_text(json.dumps(value) + "\n", encoding="utf-8")
+    report = evaluate(predicted, gold, json_path=tmp_path / "o.json")
+    (scores,) = report.scores.values()
+    assert scores.entities.strict.micro.f1 == scores.relations.strict.micro.f1 == 1.0
+    assert "used, with a remark: 2 × mention moved: offsets counted CRLF as one" in report.table()
+    assert "not used: 1 × surface differs from the text at its offsets" in report.table()
+    assert "not used: 1 × relation argument is not a usable mention" in report.table()
+    told = json.loads((tmp_path / "o.json").read_text(encoding="utf-8"))["corpora"]["gold"]
+    assert told["used_with_a_remark"] == {reasons.CRLF_COUNTED_ONCE: 2}
 
 
 def test_a_document_twice_in_a_mixture_is_told(tmp_path: Path) -> None:

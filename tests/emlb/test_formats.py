@@ -200,7 +200,8 @@ def test_n2c2_names_what_the_task_does_not_define(tmp_path: Path) -> None:
     ((document, report),) = scan_n2c2(folder)
     assert document is not None
     assert (len(document.entities), len(document.relations)) == (3, 3)
-    assert [(p.line, p.id, p.reason) for p in report.problems] == [
+    assert report.problems == ()
+    assert [(p.line, p.id, p.reason) for p in report.remarks] == [
         (4, "T3", reasons.UNKNOWN_TYPE),
         (1, "T1", reasons.UNKNOWN_SIGNATURE),
         (2, "T2", reasons.UNKNOWN_TYPE),
@@ -234,7 +235,8 @@ def test_inspection(tmp_path: Path) -> None:
     assert f"6.txt: {reasons.NO_ANNOTATIONS}" in text
     assert "dev/5.ann:7: T5: line is not a well-formed annotation" in text
     assert MARKER not in text + json.dumps(found.to_json())
-    assert "… and 2 more" in render(found, title="c", listed=1)
+    assert "… and 1 more" in render(found, title="c", listed=1)
+    assert "used, with a remark: 1\n  1 × relation joins types that" in text
 
 
 def counts(corpora: Path, folder: str) -> dict[str, object]:
@@ -360,7 +362,7 @@ def test_a_few_foreign_types_leave_n2c2_what_it_is(tmp_path: Path) -> None:
     (folder / "3.ann").write_text("T1\tRash 0 4\tRash\n", encoding="utf-8")
     assert detect(folder).format == "n2c2"
     reports = [report for _, report in scan(folder)]
-    assert [p.reason for r in reports for p in r.problems] == [reasons.UNKNOWN_TYPE]
+    assert [p.reason for r in reports for p in r.remarks] == [reasons.UNKNOWN_TYPE]
 
 
 def test_a_link_to_nowhere_is_a_problem(tmp_path: Path) -> None:

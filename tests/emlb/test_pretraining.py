@@ -30,6 +30,7 @@ from emlb.pretraining.schedule import Schedule
 from emlb.pretraining.trainer import Clock
 from emlb_runtime.errors import ConfigError, DataError
 from emlb_runtime.formats import report as reasons
+from emlb_runtime.formats.tables import NoteColumns
 from emlb_runtime.records import Document
 from emlb_runtime.schema import Task
 from emlb_runtime.tokens import Ints, tokenise
@@ -262,6 +263,27 @@ def test_notes_of_every_format_are_read_and_each_text_once(
     assert corpus.not_used == {
         reasons.NOT_UTF8: 1, NO_WORDS: 1, reasons.MALFORMED: 1, reasons.WRONG_COLUMNS: 1,
     }  # fmt: skip
+
+
+def test_tables_of_any_tool_are_read_by_their_columns(
+    tmp_path: Path, tokenizer: LoadedTokenizer
+) -> None:
+    (tmp_path / "a.csv").write_text('visit;note\nv1;"Fever; rash"\nv2;No rash\nv2;Cough\n')
+    (tmp_path / "b.jsonl").write_text('{"visit": 1, "note": "Fever."}\n{"visit": 2}\n')
+    (tmp_path / "c.txt").write_text("He O\nhas O\npain B-problem\n")
+    corpus = read_corpus(
+        [str(tmp_path / name) for name in ("a.csv", "b.jsonl", "c.txt")],
+        tokenizer.tokenizer,
+        windows=OPTIONS.windows,
+        say=lambda line: None,
+        columns=NoteColumns("note", "visit"),
+    )
+    assert corpus.n_notes == 3
+    assert corpus.not_used == {
+        reasons.REPEATED_ROW_ID: 1,
+        reasons.EMPTY_TEXT: 1,
+        "it is a CoNLL file (a token with its label on each line), not a note": 1,
+    }
 
 
 def test_broken_annotations_cost_no_text(

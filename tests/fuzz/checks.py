@@ -37,8 +37,8 @@ def check_document(document: Document, *, has_text: bool = True) -> None:
 
 
 def check_report(report: Report) -> None:
-    """No problem holds text of the note."""
-    for problem in report.problems:
+    """No problem and no remark holds text of the note."""
+    for problem in (*report.problems, *report.remarks):
         assert MARKER not in str(problem)
         assert MARKER not in repr(problem)
 

@@ -19,7 +19,7 @@ from typing import Any
 
 EXTRACTOR = "extractor"
 NAMES = (
-    *("brat", "brat_folder", "documents", "mixture", "detect", "noteevents"),
+    *("brat", "brat_folder", "documents", "mixture", "detect", "noteevents", "tables"),
     *("anafora", "share", "text", EXTRACTOR),
 )
 MAX_BYTES = 4096

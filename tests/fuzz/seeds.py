@@ -70,6 +70,14 @@ SEEDS: dict[str, tuple[bytes, ...]] = {
         b"\x01" + _TABLE.encode(),
     ),
     "noteevents": tuple(bytes([first]) + _TABLE.encode() for first in (0, 2, 8)),
+    "tables": tuple(
+        bytes([first]) + content
+        for first in (0, 1, 4, 8)
+        for content in (
+            b'note_id;text\r\n1;"Zyxx qolimab; rash"\r\n2;fever\r\n',
+            b'{"note_id": 1, "text": "rash"}\n{"note_id": "b", "text": "Zyxx qolimab"}\n',
+        )
+    ),
     "anafora": (_two(_XML), _two("<!DOCTYPE d [<!ENTITY a 'b'>]><data>&a;</data>")),
     "share": (_two(_SHARE),),
     "text": (b"\x00\xef\xbb\xbfrash \xf0\x9f\x98\x80\r\n\x00", b"\x01\xff\xfer\x00", b"\x08\xff"),

@@ -19,6 +19,7 @@ from emlb.data.n2c2 import scan_n2c2
 from emlb_runtime.formats import format_brat, parse_brat, read_documents, read_mixture
 from emlb_runtime.formats.brat import scan_brat_folder
 from emlb_runtime.formats.noteevents import is_noteevents, read_noteevents
+from emlb_runtime.formats.tables import NoteColumns, judge_table, read_table
 from emlb_runtime.formats.text import DECODING_ERRORS, read_note
 from emlb_runtime.records import Note
 
@@ -128,6 +129,24 @@ def fuzz_noteevents(data: bytes) -> None:
     assert list(read_noteevents(path, encoding=encoding, errors=errors, name="table")) == rows
 
 
+def fuzz_tables(data: bytes) -> None:
+    """A table or JSON lines of any tool; the first byte chooses columns, name and decoding."""
+    first, rest = (data[0], data[1:]) if data else (0, b"")
+    encoding = ENCODINGS[first % len(ENCODINGS)]
+    errors = DECODING_ERRORS[first // 8 % len(DECODING_ERRORS)]
+    columns = NoteColumns("text", ("note_id", "")[first // 4 % 2])
+    path = _put(f"other{('.csv', '.jsonl', '.dat')[first % 3]}", rest)
+    for asked in (columns, None):
+        verdict = judge_table(path, asked, by_name=path.suffix != ".dat")
+        assert MARKER not in str(verdict)
+    rows = list(read_table(path, columns, encoding=encoding, errors=errors, name="table"))
+    for item in rows:  # what names a note is the column that the user chose
+        assert isinstance(item, Note) or MARKER not in item.error
+    ids = [item.name for item in rows if isinstance(item, Note)]
+    assert len(ids) == len(set(ids)) or judge_table(path, columns, by_name=False) is not True
+    assert list(read_table(path, columns, encoding=encoding, errors=errors, name="table")) == rows
+
+
 def fuzz_anafora(data: bytes) -> None:
     """Anafora's XML over a text."""
     first, annotations = _parts(data)
@@ -179,6 +198,7 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "mixture": fuzz_mixture,
     "detect": fuzz_detect,
     "noteevents": fuzz_noteevents,
+    "tables": fuzz_tables,
     "anafora": fuzz_anafora,
     "share": fuzz_share,
     "text": fuzz_text,

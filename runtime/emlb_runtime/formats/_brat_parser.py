@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from emlb_runtime.limits import ANNOTATIONS, Allowance, TooLarge
-from emlb_runtime.records import Document, Entity, Fragment, Note, Relation
+from emlb_runtime.records import Document, Entity, Note, Relation
 
 from . import report as reasons
+from ._offsets import Counting, Spans, choose_counting, fits
 from .report import Problem, Report, check_spans, count_document, shown_id
 
 _LINE_ID = re.compile(r"([TREAMN])[0-9]{1,9}")
@@ -25,12 +26,6 @@ _COUNTED = {
 }
 
 
-def surface_of(text: str, spans: tuple[Fragment, ...]) -> str:
-    """The mention as a T line shows it: on one line, a space between fragments."""
-    surface = " ".join(text[start:end] for start, end in spans)
-    return surface.replace("\r", " ").replace("\n", " ")
-
-
 @dataclass(frozen=True, slots=True)
 class _Line:
     """An annotation line cut at its first two tabs."""
@@ -40,6 +35,15 @@ class _Line:
     id: str
     body: str
     surface: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Mention:
+    """A T line that is well formed; its offsets are as they were written."""
+
+    line: _Line
+    type: str
+    spans: Spans
 
 
 class BratParser:
@@ -53,7 +57,7 @@ class BratParser:
         self.triggers: dict[str, str] = {}
         self.relations: list[Relation] = []
         self.problems: list[Problem] = []
-        self.surfaces: list[tuple[tuple[Fragment, ...], str]] = []
+        self.remarks: list[Problem] = []
         self.allowance = Allowance()
         self.most = ANNOTATIONS.value
         self.counts: Counter[str] = Counter(dict.fromkeys(_COUNTED.values(), 0))
@@ -63,9 +67,7 @@ class BratParser:
             raise TooLarge(ANNOTATIONS)
         lines = list(self.split(annotations))
         # Arguments may name later lines: mentions first, then triggers, then links.
-        for line in lines:
-            if line.kind == "T":
-                self.add_entity(line)
+        self.add_entities([line for line in lines if line.kind == "T"])
         events = {line.id: self.parse_event(line) for line in lines if line.kind == "E"}
         for line in lines:
             if line.kind == "R":
@@ -80,15 +82,18 @@ class BratParser:
             for id, entity in self.entities.items()
         )
         document = Document(self.note, entities, tuple(self.relations))
-        if any(p.reason in (reasons.SURFACE_DIFFERS, reasons.PAST_THE_END) for p in self.problems):
-            self.explain_offsets()
         if len(self.relations) > self.most:
             raise TooLarge(ANNOTATIONS)
-        problems = sorted(self.problems, key=lambda problem: problem.line)
-        return document, Report({**count_document(document), **self.counts}, tuple(problems))
+        counts = {**count_document(document), **self.counts}
+        return document, Report(counts, _by_line(self.problems), _by_line(self.remarks))
 
     def report(self, number: int, id: str, reason: str) -> None:
+        """Add something that is not used."""
         self.problems.append(Problem(self.file, number, shown_id(id), reason))
+
+    def remark(self, line: _Line, reason: str) -> None:
+        """Add something that is used all the same."""
+        self.remarks.append(Problem(self.file, line.number, shown_id(line.id), reason))
 
     def split(self, annotations: str) -> Iterator[_Line]:
         """The lines with a known, new id; counts those that carry no mention or link."""
@@ -116,44 +121,43 @@ class BratParser:
             body, tab, surface = rest.partition("\t")
             yield _Line(number, kind, id, body, surface if tab else None)
 
-    def add_entity(self, line: _Line) -> None:
+    def add_entities(self, lines: Sequence[_Line]) -> None:
+        """Add the mentions, moved where all offsets of the file were counted in another way."""
+        mentions = [mention for line in lines if (mention := self.parse_mention(line))]
+        counting = choose_counting(
+            self.note.text,
+            [(m.spans, m.line.surface) for m in mentions if m.line.surface],
+        )
+        for mention in mentions:
+            self.add_entity(mention, counting)
+
+    def parse_mention(self, line: _Line) -> _Mention | None:
         match = _MENTION.fullmatch(line.body)
         if match is None:
             self.report(line.number, line.id, reasons.MALFORMED)
-            return
+            return None
         pairs = (pair.split(" ") for pair in match[2].split(";"))
-        spans = tuple((int(start), int(end)) for start, end in pairs)
-        if line.surface is not None:
-            self.surfaces.append((spans, line.surface))
-        reason = check_spans(spans, len(self.note.text))
-        if reason is None and not self.allowance.take(spans):
+        return _Mention(line, match[1], tuple((int(start), int(end)) for start, end in pairs))
+
+    def add_entity(self, mention: _Mention, counting: Counting) -> None:
+        """Add a mention where its surface stands, or report why there is no such place."""
+        line, text = mention.line, self.note.text
+        places = [counting.move(mention.spans), mention.spans]
+        usable = [spans for spans in places if check_spans(spans, len(text)) is None]
+        reason = None if usable else check_spans(mention.spans, len(text))
+        if usable and not self.allowance.take(usable[0]):
             reason = reasons.LONG_MENTIONS
+        if reason is None and line.surface:
+            usable = [spans for spans in usable if fits(text, spans, line.surface)]
+            reason = None if usable else reasons.SURFACE_DIFFERS
         if reason is not None:
             self.report(line.number, line.id, reason)
             return
-        if line.surface is None:
-            self.report(line.number, line.id, reasons.NO_SURFACE)
-        elif _squeeze(line.surface) != _squeeze(surface_of(self.note.text, spans)):
-            self.report(line.number, line.id, reasons.SURFACE_DIFFERS)
-        self.entities[line.id] = Entity.annotate(self.note, line.id, match[1], spans)
-
-    def explain_offsets(self) -> None:
-        """Say so if all surfaces stand at their offsets on another way of counting."""
-        text = self.note.text
-        # Fragments of broken lines may overlap: together they can be many times the text.
-        allowance = Allowance()
-        if not all(allowance.take((pair,)) for spans, _ in self.surfaces for pair in spans):
-            return
-        for changed, reason in (
-            (text.replace("\r\n", "\n"), reasons.CRLF_COUNTED_ONCE),
-            (re.sub(r"(?<!\r)\n", "\r\n", text), reasons.CRLF_COUNTED_TWICE),
-            (_widen(text), reasons.UTF16_COUNTED),
-        ):
-            if changed != text and all(
-                _squeeze(surface_of(changed, spans)).replace("\0", "") == _squeeze(surface)
-                for spans, surface in self.surfaces
-            ):
-                self.report(0, "", reason)
+        if not line.surface:
+            self.remark(line, reasons.NO_SURFACE)
+        if usable[0] != mention.spans:
+            self.remark(line, counting.reason)
+        self.entities[line.id] = Entity.annotate(self.note, line.id, mention.type, usable[0])
 
     def parse_event(self, line: _Line) -> list[tuple[str, str]]:
         """Register the event's trigger and return its roles and arguments."""
@@ -166,7 +170,7 @@ class BratParser:
             self.report(line.number, line.id, reasons.NO_TRIGGER)
             return []
         if self.entities[trigger].type != type:
-            self.report(line.number, line.id, reasons.EVENT_TYPE_DIFFERS)
+            self.remark(line, reasons.EVENT_TYPE_DIFFERS)
         self.triggers[line.id] = trigger
         return [(re.sub(r"(?<=.)[0-9]+$", "", role), argument) for role, argument in roles]
 
@@ -205,11 +209,5 @@ class BratParser:
             self.report(line.number, line.id, reasons.NO_ARGUMENT)
 
 
-def _widen(text: str) -> str:
-    """The text with a filler behind each character that UTF-16 needs two units for."""
-    return re.sub(r"([\U00010000-\U0010ffff])", "\\1\0", text)
-
-
-def _squeeze(surface: str) -> str:
-    """Tools differ in what they make of line ends and tabs inside a mention."""
-    return re.sub(r"\s+", " ", surface)
+def _by_line(problems: Iterable[Problem]) -> tuple[Problem, ...]:
+    return tuple(sorted(problems, key=lambda problem: problem.line))

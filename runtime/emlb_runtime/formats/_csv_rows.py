@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import TextIO
 
 from emlb_runtime.limits import ROW
+from emlb_runtime.records import ErrorRecord
 
 from . import report as reasons
 
@@ -63,7 +64,12 @@ class BrokenRow:
 
 
 def read_rows(
-    stream: TextIO, *, columns: int, row_start: re.Pattern[str] | None, line: int = 1
+    stream: TextIO,
+    *,
+    columns: int,
+    row_start: re.Pattern[str] | None,
+    line: int = 1,
+    delimiter: str = ",",
 ) -> Iterator[Row | BrokenRow]:
     """The rows of a CSV stream; never raises for what the stream holds.
 
@@ -73,17 +79,18 @@ def read_rows(
         row_start: matches the first line of a row, and hardly any other. Without it reading
             ends at a quote that is not closed.
         line: the number of the stream's next line.
+        delimiter: what stands between two fields.
     """
     lines = _Lines(stream, line)
     while pieces := lines.take_row():
         first = lines.number - _count_lines(pieces)
-        fields = parse_row(pieces)
+        fields = parse_row(pieces, delimiter)
         if fields is not None and len(fields) in (0, columns):
             if fields:
                 yield Row(first, lines.last, fields)
             continue
         # A quote inside an unquoted field needs no partner, yet other lines were added for it.
-        alone = parse_row(pieces[:1]) if fields is None else None
+        alone = parse_row(pieces[:1], delimiter) if fields is None else None
         if alone is not None and len(alone) == columns:
             lines.give_back(pieces[1:])
             yield Row(first, first, alone)
@@ -100,7 +107,7 @@ def read_rows(
         yield BrokenRow(lines.number, 0, lines.failure)
 
 
-def parse_row(pieces: Sequence[str]) -> list[str] | None:
+def parse_row(pieces: Sequence[str], delimiter: str = ",") -> list[str] | None:
     """The fields of one row, given as the lines it spans; None if it is not one row.
 
     The csv module has one limit on a field's length for the whole process. It is raised
@@ -113,7 +120,7 @@ def parse_row(pieces: Sequence[str]) -> list[str] | None:
         if size > limit:
             csv.field_size_limit(size)
         try:
-            rows = list(csv.reader(("".join(pieces),), strict=True))
+            rows = list(csv.reader(("".join(pieces),), strict=True, delimiter=delimiter))
         except csv.Error:  # its message is safe, but says nothing more
             return None
         finally:
@@ -191,6 +198,18 @@ def why_unread(error: Exception) -> str:
     # An OSError that the system knows nothing of is gzip's own.
     from_system = isinstance(error, OSError) and error.errno is not None
     return reasons.UNREADABLE if from_system else reasons.DAMAGED_GZIP
+
+
+def to_record(row: BrokenRow, table: str) -> ErrorRecord:
+    """What an output says of lines that hold no usable row.
+
+    Args:
+        row: the lines.
+        table: what the record calls the table.
+    """
+    if row.id:
+        return ErrorRecord(row.id, f"{table}, {row.where}: {row.reason}")
+    return ErrorRecord(f"{table}:{row.first}", f"{row.where}: {row.reason}")
 
 
 def _count_lines(pieces: Sequence[str]) -> int:

@@ -50,8 +50,11 @@ def parse_document(
     def report(id: object, reason: str) -> None:
         problems.append(Problem(file, number, shown_id(id), reason))
 
-    if error is not None:
+    remarks: tuple[Problem, ...] = ()
+    if error is not None and not (entities or relations):
         report("", reasons.FAILED_NOTE)
+    elif error is not None:
+        remarks = (Problem(file, number, "", reasons.ERROR_TOO),)
     kept: dict[str, Entity] = {}
     allowance = Allowance()
     for item in entities:
@@ -75,7 +78,7 @@ def parse_document(
     if status is None and value.get("status") is not None:
         report("", reasons.BAD_STATUS)
     document = Document(note, tuple(kept.values()), tuple(links), status)
-    return document, Report(count_document(document), tuple(problems))
+    return document, Report(count_document(document), tuple(problems), remarks)
 
 
 def _check_counts(file: Path | str, number: int, entities: list[Any], relations: list[Any]) -> None:
@@ -86,7 +89,7 @@ def _check_counts(file: Path | str, number: int, entities: list[Any], relations:
 def _parse_entity(
     item: Any, note: Note, has_text: bool, allowance: Allowance
 ) -> tuple[Entity | None, str | None]:
-    """The entity, if usable, and what is wrong with it, if anything."""
+    """The entity, or why it is not used."""
     if not isinstance(item, dict):
         return None, reasons.MALFORMED
     id, type, text, start, end = _members(item, "id", "type", "text", "start", "end")
@@ -112,7 +115,9 @@ def _parse_entity(
         entity = Entity.annotate(
             note, id, type, spans, score=float(score), task=task, attributes=attributes
         )
-        return entity, None if is_redacted or entity.text == text else reasons.SURFACE_DIFFERS
+        if not is_redacted and entity.text != text:
+            return None, reasons.SURFACE_DIFFERS
+        return entity, None
     if not is_redacted and len(text) != end - start:
         return None, reasons.LENGTH_DIFFERS
     fragments = spans if len(spans) > 1 else ()

@@ -1,9 +1,10 @@
 """brat stand-off: ``NAME.txt`` with ``NAME.ann`` beside it.
 
 Offsets are code points of the text decoded as UTF-8 and otherwise untouched: a
-byte-order mark and carriage returns count. Where a file was annotated on another
-count (Windows line ends dropped, UTF-16 units), its surfaces disagree with the text;
-that is reported, never repaired.
+byte-order mark and carriage returns count. Where a file was annotated on another count
+(CRLF as one character, UTF-16 units), its surfaces stand elsewhere: a mention is moved to
+where its surface stands by that count, with a remark. A mention whose surface stands at its
+offsets by no count is not used, and neither is what hangs on it; both are reported.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from emlb_runtime.limits import ANNOTATION_FILE, NOTE, Limit, TooLarge, read_fil
 from emlb_runtime.records import Document, Note
 
 from . import report as reasons
-from ._brat_parser import BratParser, surface_of
+from ._brat_parser import BratParser
+from ._offsets import surface_of
 from .folders import files_below
 from .report import Report, unusable
 
@@ -174,7 +176,7 @@ def parse_brat(
         file: what the problems call the annotation file.
 
     Returns:
-        The document, in file order, and what could not be used.
+        The document, in file order, and what is not used or used with a remark.
 
     Raises:
         DataError: if there are more annotations than ``limits.ANNOTATIONS``.

@@ -3,7 +3,37 @@
 from __future__ import annotations
 
 import os
+import re
+from collections import Counter
 from pathlib import Path
+
+_SUFFIX = re.compile(r"(?:\.[A-Za-z][A-Za-z0-9_-]{0,9})(?:\.(?:gz|zst|bz2|xz))?$", re.ASCII)
+_SHOWN = 8
+
+NO_SUFFIX = "without a suffix"
+"""What suffix_of says of a name such as ``ID907_clinic_921``."""
+
+
+def suffix_of(name: str) -> str:
+    """What a file's name ends in, for counting: ``.con``, ``.csv.gz`` or ``NO_SUFFIX``."""
+    match = _SUFFIX.search(name)
+    return match[0].lower() if match and match.start() else NO_SUFFIX
+
+
+def describe_suffixes(counts: Counter[str]) -> str:
+    """How many files there are of each suffix, in words; empty for no file.
+
+    Args:
+        counts: files by what ``suffix_of`` says of their names.
+    """
+    if not counts:
+        return ""
+    kinds = sorted(counts.items(), key=lambda kind: (kind[0] == NO_SUFFIX, -kind[1], kind[0]))
+    listed = [f"{count:,} {suffix}" for suffix, count in kinds[:_SHOWN]]
+    if rest := sum(count for _, count in kinds[_SHOWN:]):
+        listed.append(f"{rest:,} of other suffixes")
+    total = counts.total()
+    return f"{total:,} other file{'s' * (total != 1)} ({', '.join(listed)})"
 
 
 def files_below(folder: Path, *endings: str, unread: list[Path] | None = None) -> list[Path]:

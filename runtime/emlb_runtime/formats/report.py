@@ -21,22 +21,23 @@ ZERO_LENGTH = "span is empty or runs backwards"
 PAST_THE_END = "span goes past the end of the text"
 DISORDERED = "fragments overlap or are out of order"
 SURFACE_DIFFERS = "surface differs from the text at its offsets"
-NO_SURFACE = "surface is missing"
+NO_SURFACE = "surface is missing, so that its offsets could not be checked"
 NO_ARGUMENT = "relation argument is not a usable mention"
 NO_TRIGGER = "event trigger is not a usable mention"
 EVENT_TYPE_DIFFERS = "event type differs from the type of its trigger"
 LENGTH_DIFFERS = "text differs in length from its offsets"
 BAD_STATUS = "status is malformed"
 FAILED_NOTE = "note has an error record instead of a document"
+ERROR_TOO = "document has annotations and an error record"
 RELATION_ATTRIBUTE = "attribute of a relation, which has no place for one"
 NO_ATTRIBUTE_TARGET = "attribute belongs to no usable mention"
 REPEATED_ATTRIBUTE = "attribute is given twice, with different values"
 ARGUMENTS = "relation does not have exactly two arguments"
 UNKNOWN_TYPE = "type is not one that the format defines"
 UNKNOWN_SIGNATURE = "relation joins types that the format does not join by it"
-CRLF_COUNTED_ONCE = "offsets fit if each CRLF counts as one character: annotated on another text"
-CRLF_COUNTED_TWICE = "offsets fit if each line end counts as two: annotated on text with CRLF"
-UTF16_COUNTED = "offsets fit if counted in UTF-16 units: annotated with another count"
+CRLF_COUNTED_ONCE = "mention moved: offsets counted CRLF as one character"
+CRLF_COUNTED_TWICE = "mention moved: offsets counted each line end as two characters"
+UTF16_COUNTED = "mention moved: offsets counted in UTF-16 units"
 BROKEN_XML = "not well-formed XML"
 FORBIDDEN_XML = "XML with a document type or entity declaration, which is refused"
 WRONG_COLUMNS = "line has the wrong number of columns"
@@ -48,10 +49,14 @@ REPEATED_DOCUMENT = "document was read before under this name"
 BROKEN_QUOTES = "row whose quotes are not paired, or not doubled inside a field"
 ROW_TOO_LONG = "row is longer than EMLB_MAX_ROW allows, or a quote in it is never closed"
 NO_ROW_ID = "row has no usable id"
+REPEATED_ROW_ID = "row has the id of an earlier row"
 EMPTY_TEXT = "row has no text"
+NO_OBJECT = "line is not a JSON object"
+NO_STRING = "text of the row is not a string"
 NOT_DECODED = "text is not valid in the encoding asked for"
 DAMAGED_GZIP = "compressed file ends early or is damaged: what follows could not be read"
 NO_NOTE_COLUMNS = "header lacks ROW_ID (or note_id), SUBJECT_ID or TEXT in the encoding asked for"
+NO_CHOSEN_COLUMN = "header lacks the column that holds the ids or the texts"
 NO_FILTER_COLUMN = "header lacks the column that the rows are to be chosen by"
 NO_ROWS = "table has a header and no rows"
 NOT_READ_ON = "file was not read from here on"
@@ -71,7 +76,7 @@ _ID = re.compile(r"(?:[A-Z#]?[0-9]{1,9}(?:@[er])?|\*)")
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One annotation that could not be used as it stands.
+    """One annotation that is not used, or is used with a remark.
 
     Attributes:
         file: the annotation file, as the caller named it.
@@ -101,15 +106,22 @@ class Report:
             cannot represent; ``attributes`` that entities hold; ``documents_lost``, of
             which nothing could be used; of brat also the lines of ``events``,
             ``normalisations``, ``comments`` and ``equivalences``.
-        problems: what could not be used as it stands, in file order.
+        problems: what is not used, in file order. No document holds any of it.
+        remarks: what is used although something about it is odd, or was changed, in file
+            order.
     """
 
     counts: Mapping[str, int] = field(default_factory=dict)
     problems: tuple[Problem, ...] = ()
+    remarks: tuple[Problem, ...] = ()
 
     def summary(self) -> Counter[str]:
         """How often each reason occurs among the problems."""
         return Counter(problem.reason for problem in self.problems)
+
+    def remarked(self) -> Counter[str]:
+        """How often each reason occurs among the remarks."""
+        return Counter(remark.reason for remark in self.remarks)
 
     def __add__(self, other: Report) -> Report:
         return Report.merge((self, other))
@@ -119,10 +131,12 @@ class Report:
         """One report for many documents, in the order given."""
         counts: Counter[str] = Counter()
         problems: list[Problem] = []
+        remarks: list[Problem] = []
         for report in reports:
             counts.update(report.counts)
             problems.extend(report.problems)
-        return cls(counts=dict(counts), problems=tuple(problems))
+            remarks.extend(report.remarks)
+        return cls(counts=dict(counts), problems=tuple(problems), remarks=tuple(remarks))
 
 
 def shown_id(id: object) -> str:

@@ -3,25 +3,36 @@
 from __future__ import annotations
 
 import codecs
-import glob
-import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from emlb_runtime.errors import ConfigError, DataError
-from emlb_runtime.limits import FOLDERS, NOTE, TooLarge, read_file, read_stream
+from emlb_runtime.limits import NOTE, TooLarge, read_file, read_stream
 from emlb_runtime.records import ErrorRecord, Note
 
-from .sniff import FileFormat, sniff
+from .finding import STDIN, TABLE_SUFFIXES, NoteFile, explain_os_error, find_notes
+from .not_notes import recognise
+from .sniff import JSON, FileFormat, sniff
 
 if TYPE_CHECKING:
     from .noteevents import NoteEvents, RowCounts
+    from .tables import NoteColumns
 
-STDIN = "-"
-"""The input that stands for standard input, and the name of the note read from it."""
+__all__ = [
+    "DECODING_ERRORS",
+    "MARKUP",
+    "STDIN",
+    "TABLE_SUFFIXES",
+    "NoteFile",
+    "check_encoding",
+    "check_markup",
+    "encoding_name",
+    "find_notes",
+    "read_note",
+    "read_notes",
+]
 
 DECODING_ERRORS = ("strict", "replace", "ignore", "backslashreplace")
 """What may be done with bytes that the encoding does not know.
@@ -37,54 +48,13 @@ _CONTROLS = tuple(code for code in range(32) if code not in (0, *b"\t\n\v\f\r\x1
 """Control characters that text does not hold. NUL is apart: UTF-16 is full of it."""
 
 
-@dataclass(frozen=True, slots=True)
-class NoteFile:
-    """A note that has been found but not read, or a table of notes.
-
-    Attributes:
-        name: the note's name in every output: its path as given, with forward slashes.
-        is_table: it is a table of MIMIC's, each row a note; see ``noteevents``.
-    """
-
-    name: str
-    is_table: bool = False
-
-    @property
-    def path(self) -> Path | None:
-        """Where it lies; None for standard input. Made anew: a run may hold a million files."""
-        return None if self.name == STDIN else Path(self.name)
-
-
-def find_notes(inputs: Sequence[str], *, suffix: str = ".txt") -> list[NoteFile | ErrorRecord]:
-    """Find the notes that a list of files, patterns and folders stands for.
-
-    A file is taken whatever its suffix. A folder stands for the files below it that end in
-    ``suffix`` (in either case; hidden files apart), sorted by name; symbolic links are
-    followed. A pattern (``*``, ``?``, ``[…]``, ``**``) stands for what it matches, sorted,
-    unless a file of that very name exists. ``-`` is standard input. A file that several
-    inputs lead to is one note, named as it was found first. A file named ``.csv`` or
-    ``.csv.gz`` whose first line is the header of a table of MIMIC's notes stands for its rows.
-
-    Args:
-        inputs: what was asked for, in order.
-        suffix: the suffix a file needs when its folder was given.
-
-    Returns:
-        The notes in order, with a record in the place of every input that leads to none.
-    """
-    found: dict[str, NoteFile | ErrorRecord] = {}
-    for given in inputs:
-        for item in _expand(given, suffix):
-            found.setdefault(_identity(item), item)
-    return list(found.values())
-
-
 def read_notes(
     files: Iterable[NoteFile | ErrorRecord],
     *,
     encoding: str = "utf-8",
     errors: str = "strict",
     markup: str = "refuse",
+    columns: NoteColumns | None = None,
     rows: NoteEvents | None = None,
     counts: RowCounts | None = None,
 ) -> Iterator[Note | ErrorRecord]:
@@ -95,6 +65,7 @@ def read_notes(
         encoding: the encoding of every note.
         errors: one of ``DECODING_ERRORS``.
         markup: one of ``MARKUP``.
+        columns: which columns of tables hold the notes, as ``find_notes`` was given them.
         rows: which rows of tables are wanted; all that are not marked as errors if None.
         counts: counts the rows of tables as they are read.
 
@@ -105,7 +76,9 @@ def read_notes(
         if isinstance(file, ErrorRecord):
             yield file
         elif file.is_table and file.path is not None:
-            yield from _read_table(file.path, file.name, encoding, errors, rows, counts)
+            yield from _read_table(
+                file.path, file.name, encoding, errors, columns=columns, rows=rows, counts=counts
+            )
         else:
             yield read_note(
                 file.path, name=file.name, encoding=encoding, errors=errors, markup=markup
@@ -123,7 +96,7 @@ def read_note(
     """Read one note exactly: line ends, NUL and a UTF-8 byte-order mark stay characters of it.
 
     A file that is not plain text, such as RTF or PDF, is no note and has an error record,
-    unless its markup is to be stripped and can be.
+    unless its markup is to be stripped and can be. So has a table, and an annotation file.
 
     Args:
         path: the note's file; None for standard input.
@@ -143,12 +116,14 @@ def read_note(
     except TooLarge as error:
         return ErrorRecord(name, str(error))
     except OSError as error:
-        return ErrorRecord(name, _explain(error, path))
+        return ErrorRecord(name, explain_os_error(error, path))
     try:
         found = sniff(data, encoding=encoding)
         if found is not None:
             return _read_marked_up(name, data, found, encoding, markup)
-        return Note(name, data.decode(encoding, errors))
+        text = data.decode(encoding, errors)
+        other = recognise(text)
+        return Note(name, text) if other is None else _refuse(name, other.sentence)
     except UnicodeError as error:
         return ErrorRecord(name, _explain_decoding(error, data, encoding))
     except LookupError:
@@ -156,10 +131,21 @@ def read_note(
         raise
 
 
+def _refuse(name: str, sentence: str) -> ErrorRecord:
+    """The record of what is no note; tables are read from files only."""
+    saved = "; save it as a file first" if name == STDIN and "--text-column" in sentence else ""
+    return ErrorRecord(name, sentence + saved)
+
+
 def _read_marked_up(
     name: str, data: bytes, found: FileFormat, encoding: str, markup: str
 ) -> Note | ErrorRecord:
     """The text of a file that is not plain text, or a record that names its format."""
+    if found is JSON:
+        from .tables import refuse_json  # loaded for JSON only: it costs start-up time
+
+        if sentence := refuse_json(data):
+            return _refuse(name, sentence)
     if markup == "refuse" or not found.has_markup:
         return ErrorRecord(name, f"it is {found.name}, not plain text: {found.advice}")
     from .markup import strip_markup  # needs libraries that most runs do without
@@ -216,12 +202,26 @@ def _read_table(
     name: str,
     encoding: str,
     errors: str,
+    *,
+    columns: NoteColumns | None,
     rows: NoteEvents | None,
     counts: RowCounts | None,
 ) -> Iterator[Note | ErrorRecord]:
     from .noteevents import NoteEvents, read_noteevents
 
     wanted = rows or NoteEvents()
+    if columns is not None:
+        from .tables import read_table
+
+        return read_table(
+            path,
+            columns,
+            wanted=wanted,
+            encoding=encoding,
+            errors=errors,
+            name=name,
+            counts=counts,
+        )
     return read_noteevents(
         path,
         categories=wanted.categories,
@@ -234,103 +234,10 @@ def _read_table(
     )
 
 
-def _expand(given: str, suffix: str) -> Iterator[NoteFile | ErrorRecord]:
-    if given == STDIN:
-        yield NoteFile(STDIN)
-    elif os.path.isdir(given):
-        yield from _expand_folder(given, suffix)
-    elif os.path.lexists(given):
-        yield _note_file(given)
-    elif glob.has_magic(given):
-        matches = sorted(glob.glob(given, recursive=True))
-        if not matches:
-            yield ErrorRecord(given, "no file matches this pattern")
-        for match in matches:
-            if os.path.isdir(match):
-                yield from _expand_folder(match, suffix)
-            else:
-                yield _note_file(match)
-    else:
-        yield ErrorRecord(given, "there is no such file or folder")
-
-
-def _expand_folder(folder: str, suffix: str) -> Iterator[NoteFile | ErrorRecord]:
-    empty = True
-    for item in _walk(folder, suffix, frozenset()):
-        empty = False
-        yield item
-    if empty:
-        yield ErrorRecord(Path(folder).as_posix(), f"the folder holds no {suffix} file")
-
-
-def _walk(
-    folder: str, suffix: str, above: frozenset[tuple[int, int]]
-) -> Iterator[NoteFile | ErrorRecord]:
-    """The notes below a folder; ``above`` identifies the folders that it lies in."""
-    try:
-        status = os.stat(folder)
-        with os.scandir(folder) as listing:
-            entries = sorted(listing, key=lambda entry: entry.name)
-    except OSError as error:
-        yield ErrorRecord(Path(folder).as_posix(), _explain(error, None))
-        return
-    if len(above) >= FOLDERS:
-        yield ErrorRecord(Path(folder).as_posix(), f"it lies deeper than {FOLDERS} folders")
-        return
-    here = (status.st_dev, status.st_ino)
-    if here in above:  # a link that leads back up: its notes are being listed already
-        return
-    for entry in entries:
-        if entry.name.startswith("."):
-            continue
-        is_note = entry.name.lower().endswith(suffix.lower())
-        if os.path.isdir(entry.path) if entry.is_symlink() else entry.is_dir():
-            empty = True
-            for item in _walk(entry.path, suffix, above | {here}):
-                empty = False
-                yield item
-            if empty and is_note:
-                yield _note_file(entry.path)  # reading it will say that it is a folder
-        elif is_note and (entry.is_symlink() or entry.is_file()):
-            yield _note_file(entry.path)
-        elif is_note:  # a pipe nobody asked for by name could block for ever
-            yield ErrorRecord(Path(entry.path).as_posix(), "it is not a regular file")
-
-
-def _note_file(path: str) -> NoteFile:
-    name = Path(path).as_posix()
-    return NoteFile("./-" if name == STDIN else name, _is_table(path))
-
-
-def _is_table(path: str) -> bool:
-    if not path.lower().endswith((".csv", ".csv.gz")):
-        return False
-    from .noteevents import is_noteevents  # not before there is a table: it costs start-up time
-
-    return is_noteevents(Path(path))
-
-
-def _identity(item: NoteFile | ErrorRecord) -> str:
-    """What two inputs that lead to the same note have in common."""
-    if isinstance(item, NoteFile) and item.path is None:
-        return STDIN
-    return os.path.abspath(item.note if isinstance(item, ErrorRecord) else str(item.path))
-
-
 def _read_stdin() -> bytes:
     if sys.stdin is None:
         raise OSError("standard input is closed")
     return read_stream(sys.stdin.buffer, NOTE)
-
-
-def _explain(error: OSError, path: Path | None) -> str:
-    if isinstance(error, FileNotFoundError):
-        return "the file does not exist, or vanished before it was read"
-    if isinstance(error, IsADirectoryError) or (path is not None and path.is_dir()):
-        return "it is a folder, not a note"
-    if isinstance(error, PermissionError):
-        return "there is no permission to read it"
-    return f"it cannot be read: {error.strerror or error}"
 
 
 def _explain_decoding(error: UnicodeError, data: bytes, encoding: str) -> str:
