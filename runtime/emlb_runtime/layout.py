@@ -1,4 +1,4 @@
-"""What a note's layout says of its mentions: where one line does not go on in the next.
+"""What a note's layout says: lines, items, table cells, sentences and sections of each word.
 
 A network reads words, not the white space between them, so that a list, a table or a heading
 is running text to it, and ``vancomycin`` at the end of one item goes on in the ``2`` of the
@@ -8,35 +8,75 @@ next. Only the line breaks of wrapped text may lie inside a mention.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .lines import read_lines
+
 Ints = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 
-SHORT = 0.75
-"""Up to this share of the block's longest line, a line into which the next one's first word
-would have fitted was ended on purpose. Wrapped text never is that short; the rest is room for
-lines that changed after they were wrapped, as by de-identification."""
-
-BLOCK = 500
-"""Lines of a block that are looked at together."""
-
-_LINE_ENDS = "\n\x0b\x0c\r\x85\u2028\u2029"
-_LINE_END = re.compile(f"\r\n|[{_LINE_ENDS}]")
-_LINE = re.compile(rf"\S[^{_LINE_ENDS}]*")
-_CHUNK = re.compile(r"\S+")
-_COLUMN = re.compile(r"\s*\t\s*|\s{3,}")
-_BULLET = re.compile(r"[•●▪◦‣○■□➢►✓]|[-*·–—](?=\s)")
-_NUMBER = re.compile(
-    r"\(?[0-9]{1,3}[.)](?=\s|[^\W\d_])|\(?[A-Za-z][.)](?=\s)|[0-9]{1,3}(?=[^\S\n\r]{2}|\t)"
-)
-_HEADING = re.compile(rf"[^\W\d_][^:{_LINE_ENDS}]{{0,39}}:(?=\s|$)")
-_RULE = re.compile(r"([-=_*~#])\1{3,}")
+_RULE = re.compile(r"([-=_*~#])\1{3,}|[|¦│║]")
 _BRACKET = re.compile(r"[()\[\]{}]")
+_SENTENCE_END = re.compile(r"[.!?][\"'”’)\]]*(?=\s+[\"'“‘(\[]*[^\W_a-z])")
+_ABBREVIATED = re.compile(
+    r"(?:\b[A-Za-z]|\b(?:dr|drs|mr|mrs|ms|st|vs|approx|vit|fig|nos?))\Z", re.IGNORECASE
+)
+
+
+@dataclass(frozen=True)
+class Structure:
+    """Where each word of a note, or of a window of it, stands.
+
+    Numbers grow from word to word, and two words with the same number stand in the same line, item
+    and so on. They mean nothing else: a window's do not begin at 0.
+
+    Attributes:
+        line: (W,) lines of the text.
+        block: (W,) runs of lines without a blank line between.
+        item: (W,) what no line break ends: a wrapped paragraph, an item of a list, a heading's
+            line, a row of a table.
+        cell: (W,) parts of an item between tabs, wide gaps and pipes.
+        sentence: (W,) sentences. An item's end ends one too, a cell's does not.
+        section: (W,) what follows a heading, the heading with it.
+        column: (W,) a cell's place in its row, from 0; 0 outside tables.
+        in_row: (W,) whether the word stands in a row of a table.
+        in_heading: (W,) whether the word is part of a heading.
+    """
+
+    line: Ints
+    block: Ints
+    item: Ints
+    cell: Ints
+    sentence: Ints
+    section: Ints
+    column: Ints
+    in_row: Flags
+    in_heading: Flags
+
+    @classmethod
+    def plain(cls, n_words: int) -> Structure:
+        """Of running text: one line, one sentence."""
+        zeros, no = np.zeros(n_words, dtype=np.int64), np.zeros(n_words, dtype=bool)
+        return cls(zeros, zeros, zeros, zeros, zeros, zeros, zeros, no, no)
+
+    def part(self, start: int, end: int) -> Structure:
+        """Of words ``[start, end)`` alone."""
+        words = slice(start, end)
+        return Structure(
+            line=self.line[words],
+            block=self.block[words],
+            item=self.item[words],
+            cell=self.cell[words],
+            sentence=self.sentence[words],
+            section=self.section[words],
+            column=self.column[words],
+            in_row=self.in_row[words],
+            in_heading=self.in_heading[words],
+        )
 
 
 @dataclass(frozen=True)
@@ -69,16 +109,49 @@ class Layout:
         return Layout(self.apart[start:end], self.ruled[start:end], self.brackets[start:end])
 
 
-def read_layout(text: str, starts: Ints) -> Layout:
-    """The layout of a note.
+def read_structure(text: str, starts: Ints) -> Structure:
+    """Lines, items, cells, sentences and sections of a note.
 
     Args:
         text: the note.
         starts: (W,) first code point of each word.
     """
+    lines = list(read_lines(text))
+    items = [line.start for line in lines if line.starts_item]
+    rows = [line for line in lines if line.is_row]
+    headings = [line for line in lines if line.heading > line.start]
+    cells = sorted({*items, *(cell for line in lines for cell in line.cells)})
+    cell = _count(cells, starts)
+    first_cell = np.array([line.start for line in rows], dtype=np.int64)
+    row = _count(first_cell, starts)
+    in_row = _inside([(line.start, line.end) for line in rows], starts)
+    column = np.zeros(len(starts), dtype=np.int64)
+    if rows:
+        column[in_row] = cell[in_row] - _count(cells, first_cell)[row[in_row] - 1]
+    return Structure(
+        line=_count([line.start for line in lines], starts),
+        block=_count([line.start for line in lines if line.starts_block], starts),
+        item=_count(items, starts),
+        cell=cell,
+        sentence=_count(sorted({*items, *_sentences(text)}), starts),
+        section=_count([line.start for line in headings], starts),
+        column=column,
+        in_row=in_row,
+        in_heading=_inside([(line.start, line.heading) for line in headings], starts),
+    )
+
+
+def read_layout(text: str, starts: Ints, structure: Structure | None = None) -> Layout:
+    """The layout of a note.
+
+    Args:
+        text: the note.
+        starts: (W,) first code point of each word.
+        structure: of these words, where it is known already.
+    """
+    structure = structure or read_structure(text, starts)
     n_words = len(starts)
-    apart, ruled = np.zeros(n_words + 1, dtype=bool), np.zeros(n_words + 1, dtype=np.int64)
-    apart[np.searchsorted(starts, np.fromiter(_barriers(text), dtype=np.int64))] = True
+    ruled = np.zeros(n_words + 1, dtype=np.int64)
     for edge, step in ((0, 1), (1, -1)):
         runs = np.fromiter((run.span()[edge] for run in _RULE.finditer(text)), dtype=np.int64)
         np.add.at(ruled, np.searchsorted(starts, runs), step)
@@ -88,73 +161,39 @@ def read_layout(text: str, starts: Ints) -> Layout:
     )
     brackets = np.zeros(n_words + 1, dtype=np.int64)
     np.add.at(brackets, np.searchsorted(starts, places, side="right"), signs)
-    return Layout(apart[:n_words], np.cumsum(ruled)[:n_words] > 0, brackets[1:])
+    new = {
+        name: np.diff(ids, prepend=ids[:1]) != 0
+        for name, ids in (
+            ("cell", structure.cell),
+            ("line", structure.line),
+            ("sentence", structure.sentence),
+        )
+    }
+    # A point within a line may be an abbreviation's.
+    apart = new["cell"] | (new["line"] & new["sentence"])
+    return Layout(apart, np.cumsum(ruled)[:n_words] > 0, brackets[1:])
 
 
-@dataclass(frozen=True, slots=True)
-class _Line:
-    """A line's text, in code points.
-
-    ``bullet`` is sure to begin an item, ``number`` only beside another one.
-    """
-
-    start: int
-    length: int
-    first_word: int
-    bullet: bool
-    number: bool
-    heading: bool
+def _sentences(text: str) -> list[int]:
+    """Where sentences end."""
+    return [
+        found.end()
+        for found in _SENTENCE_END.finditer(text)
+        if text[found.start()] != "."
+        or not _ABBREVIATED.search(text, max(0, found.start() - 8), found.start())
+    ]
 
 
-def _barriers(text: str) -> Iterator[int]:
-    """Where lines and columns begin that go on with no mention before them."""
-    block: list[_Line] = []
-    end = 0
-    for match in _LINE.finditer(text):
-        start = match.start()
-        if _is_blank(text, end, start):
-            yield from _inside(block)
-            yield start
-            block = []
-        elif len(block) == BLOCK:
-            yield from _inside(block)
-            block = block[-1:]
-        end = start + len(match[0].rstrip())
-        block.append(_read_line(text, start, end))
-        for gap in _COLUMN.finditer(text, start, end):
-            yield gap.end()
-    yield from _inside(block)
+def _count(places: Iterable[int] | Ints, starts: Ints) -> Ints:
+    """(W,) how many of the ascending places lie at or before each word's beginning."""
+    ordered = np.fromiter(places, dtype=np.int64)
+    return np.searchsorted(ordered, starts, side="right").astype(np.int64)
 
 
-def _is_blank(text: str, end: int, start: int) -> bool:
-    """Whether there is a blank line in the white space ``[end, start)``."""
-    first = _LINE_END.search(text, end, start)
-    return first is not None and _LINE_END.search(text, first.end(), start) is not None
-
-
-def _read_line(text: str, start: int, end: int) -> _Line:
-    word = _CHUNK.match(text, start, end)
-    return _Line(
-        start,
-        end - start,
-        word.end() - start if word else 0,
-        _BULLET.match(text, start) is not None,
-        _NUMBER.match(text, start) is not None,
-        text[start].isupper() and _HEADING.match(text, start, end) is not None,
-    )
-
-
-def _inside(block: Sequence[_Line]) -> Iterator[int]:
-    """Of lines without a blank one between, the beginnings that no mention runs on into."""
-    if len(block) < 2:
-        return
-    width = max(line.length for line in block)
-    listed = sum(line.number for line in block) > 1
-    for before, line in zip(block, block[1:], strict=False):
-        if (
-            before.length + 1 + line.first_word <= SHORT * width
-            or line.bullet
-            or (line.number and listed)
-            or line.heading
-        ):
-            yield line.start
+def _inside(spans: Iterable[tuple[int, int]], starts: Ints) -> Flags:
+    """(W,) which words begin in one of the ascending spans."""
+    pairs = np.array(list(spans), dtype=np.int64).reshape(-1, 2)
+    last = np.searchsorted(pairs[:, 0], starts, side="right") - 1
+    inside = last >= 0
+    inside[inside] = starts[inside] < pairs[last[inside], 1]
+    return inside
