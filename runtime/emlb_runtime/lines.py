@@ -16,6 +16,7 @@ _LINE_END = re.compile(f"\r\n|[{_LINE_ENDS}]")
 _LINE = re.compile(rf"\S[^{_LINE_ENDS}]*")
 _GAP = re.compile(r"\s*\t\s*|\s{3,}")
 _NARROW_GAP = re.compile(r"\s*\t\s*|\s{2,}")
+_PIPES = frozenset("|¦│║")
 _PIPE = re.compile(r"[|¦│║]")
 _LONE_PIPE = re.compile(r"(?<!\S)[|¦│║](?!\S)")
 _BULLET = re.compile(
@@ -41,12 +42,8 @@ class Line:
     Attributes:
         start: its first character that is no white space.
         end: behind its last one.
-        indent: characters before ``start``.
         cells: where cells begin behind a tab, a wide gap or a pipe.
-        columns: those of them that divide columns, counted from where the line begins.
         is_row: whether it is a row of a table.
-        bullet: whether it is sure to begin an item.
-        number: whether it begins with what may be an item's number.
         heading: behind the heading that it begins with; ``start`` where there is none.
         starts_block: whether a blank line, or nothing, comes before it.
         starts_item: whether it does not go on from the line before it.
@@ -54,12 +51,8 @@ class Line:
 
     start: int
     end: int
-    indent: int
     cells: tuple[int, ...]
-    columns: tuple[int, ...]
     is_row: bool
-    bullet: bool
-    number: bool
     heading: int
     starts_block: bool
     starts_item: bool
@@ -67,112 +60,144 @@ class Line:
 
 def read_lines(text: str) -> Iterator[Line]:
     """The lines of a note that are not blank, in order."""
-    block: list[Line] = []
+    block: list[_Draft] = []
     end = 0
     for match in _LINE.finditer(text):
         start = match.start()
-        line_end = _LINE_END.search(text, end, start)
-        is_first = not block or (
-            line_end is not None and _LINE_END.search(text, line_end.end(), start) is not None
-        )
+        indent, is_first = 0, not block
+        if start - end > 1 or is_first:
+            ends = [found.end() for found in _LINE_END.finditer(text, end, start)]
+            indent, is_first = start - (ends[-1] if ends else end), is_first or len(ends) > 1
         if is_first:
-            yield from _judge(text, block)
+            yield from _judge(block)
             block = []
         elif len(block) == BLOCK:
-            *judged, last = _judge(text, block)
+            *judged, last = _judge(block)
             yield from judged
-            block = [last]
-        indent = start - max(
-            end, *(found.end() for found in _LINE_END.finditer(text, end, start)), 0
+            block = [replace(block[-1], starts_item=last.starts_item)]
+        quote = match[0].rstrip()
+        end = start + len(quote)
+        block.append(_read_line(quote, start, indent, is_first=is_first))
+    yield from _judge(block)
+
+
+@dataclass(slots=True)
+class _Draft:
+    """A line before those around it are known. Its places count from ``start``.
+
+    A gap is where a tab, two spaces or a pipe end; cells begin at all of them in a row, else at
+    the wide ones. Columns are the gaps that may divide a row, counted from where the line begins.
+    """
+
+    quote: str
+    start: int
+    indent: int
+    gaps: list[int]
+    cells: list[int]
+    columns: list[int]
+    is_row: bool
+    bullet: bool
+    number: bool
+    heading: int
+    starts_block: bool
+    starts_item: bool
+
+    def finish(self, *, starts_item: bool) -> Line:
+        """The line."""
+        start = self.start
+        return Line(
+            start=start,
+            end=start + len(self.quote),
+            cells=tuple([start + place for place in (self.gaps if self.is_row else self.cells)]),
+            is_row=self.is_row,
+            heading=start + self.heading,
+            starts_block=self.starts_block,
+            starts_item=starts_item,
         )
-        end = start + len(match[0].rstrip())
-        block.append(_read_line(text, start, end, indent=indent, is_first=is_first))
-    yield from _judge(text, block)
 
 
-def _read_line(text: str, start: int, end: int, *, indent: int, is_first: bool) -> Line:
-    pipes = [found.end() for found in _PIPE.finditer(text, start, end)]
-    if len(pipes) > 1 or _LONE_PIPE.search(text, start, end):
-        cells = columns = [place for place in pipes if start + 1 < place < end]
-        is_row = len(pipes) > 1
-    else:
-        gaps = [gap.span() for gap in _GAP.finditer(text, start, end)]
-        columns = [after for before, after in gaps if _divides(text, start, before)]
-        is_row = len(columns) > 1
-        if is_row:
-            gaps = [gap.span() for gap in _NARROW_GAP.finditer(text, start, end)]
-        cells = [after for _, after in gaps]
-    heading = _HEADING.match(text, start, end) if text[start].isupper() else None
-    return Line(
-        start=start,
-        end=end,
-        indent=indent,
-        cells=tuple(cells),
-        columns=tuple(place - start + indent for place in columns),
-        is_row=is_row,
-        bullet=_BULLET.match(text, start) is not None,
-        number=_NUMBER.match(text, start) is not None,
-        heading=heading.end() if heading else start,
+def _read_line(quote: str, start: int, indent: int, *, is_first: bool) -> _Draft:
+    gaps: list[int] = []
+    cells: list[int] = []
+    columns: list[int] = []
+    is_row = False
+    if not _PIPES.isdisjoint(quote) and (
+        sum(map(quote.count, _PIPES)) > 1 or _LONE_PIPE.search(quote)
+    ):
+        gaps = cells = columns = [end for end in _ends(_PIPE, quote) if 1 < end < len(quote)]
+        is_row = len(cells) > 1
+    elif "  " in quote or "\t" in quote or not quote.isascii():
+        spans = [gap.span() for gap in _NARROW_GAP.finditer(quote)]
+        gaps = [after for _, after in spans]
+        columns = [after for before, after in spans if _divides(quote, before)]
+        cells = _ends(_GAP, quote)
+        is_row = len(set(columns).intersection(cells)) > 1
+    heading = _HEADING.match(quote) if quote[0].isupper() else None
+    return _Draft(
+        quote,
+        start,
+        indent,
+        gaps,
+        cells,
+        [place + indent for place in columns],
+        is_row,
+        bullet=_BULLET.match(quote) is not None,
+        number=_NUMBER.match(quote) is not None,
+        heading=heading.end() if heading else 0,
         starts_block=is_first,
         starts_item=is_first,
     )
 
 
-def _divides(text: str, start: int, gap: int) -> bool:
+def _ends(pattern: re.Pattern[str], quote: str) -> list[int]:
+    return [found.end() for found in pattern.finditer(quote)]
+
+
+def _divides(quote: str, gap: int) -> bool:
     """Whether a gap divides columns: none stands behind a sentence, a label or an item's number."""
-    return text[gap - 1] not in ".!?:;" and not (
-        _NUMBER.fullmatch(text, start, gap) or _BULLET.fullmatch(text, start, gap)
+    return quote[gap - 1] not in ".!?:;" and not (
+        _NUMBER.fullmatch(quote, 0, gap) or _BULLET.fullmatch(quote, 0, gap)
     )
 
 
-def _judge(text: str, block: Sequence[Line]) -> list[Line]:
+def _judge(block: Sequence[_Draft]) -> list[Line]:
     """The lines of a block once it is known which are rows, headings and beginnings of items."""
     if not block:
         return []
-    quotes = [text[line.start : line.end] for line in block]
-    lines = [
-        replace(line, is_row=True)
-        if _is_aligned(line, [*block[max(0, i - 1) : i], *block[i + 1 : i + 2]])
-        else line
-        for i, line in enumerate(block)
-    ]
-    lines = [
-        replace(line, heading=line.end) if _is_bare_heading(line, quote, follows) else line
-        for line, quote, follows in zip(lines, quotes, [*quotes[1:], ""], strict=True)
-    ]
-    is_listed = sum(line.number for line in lines) > 1
+    rows = [_is_aligned(block, i) for i in range(len(block))]
+    for i, line in enumerate(block):
+        line.is_row = line.is_row or rows[i]
+        follows = block[i + 1].quote if i + 1 < len(block) else ""
+        if not line.heading and _is_bare_heading(line, follows):
+            line.heading = len(line.quote)
+    is_listed = sum(line.number for line in block) > 1
     ended = [
         after.bullet
         or (after.number and is_listed)
-        or after.heading > after.start
-        or before.heading == before.end
+        or after.heading > 0
+        or before.heading == len(before.quote)
         or before.is_row
         or after.is_row
-        for before, after in zip(lines, lines[1:], strict=False)
+        for before, after in zip(block, block[1:], strict=False)
     ]
-    hard = find_hard_breaks(quotes, ended, [line.indent for line in lines])
-    return [
-        lines[0],
-        *(
-            replace(line, starts_item=is_hard)
-            for line, is_hard in zip(lines[1:], hard, strict=True)
-        ),
-    ]
+    hard = find_hard_breaks([line.quote for line in block], ended, [line.indent for line in block])
+    begin = [block[0].starts_item, *hard]
+    return [line.finish(starts_item=begins) for line, begins in zip(block, begin, strict=True)]
 
 
-def _is_aligned(line: Line, beside: Sequence[Line]) -> bool:
-    """Whether it has a column where a line beside it has one."""
-    return any(
-        abs(place - other) < 2
-        for near in beside
-        for other in near.columns
-        for place in line.columns
-    )
+def _is_aligned(block: Sequence[_Draft], i: int) -> bool:
+    """Whether a line has a column where a line beside it has one, give or take a character."""
+    columns = block[i].columns
+    if not columns:
+        return False
+    beside = {place for j in (i - 1, i + 1) if 0 <= j < len(block) for place in block[j].columns}
+    return any(not beside.isdisjoint((place - 1, place, place + 1)) for place in columns)
 
 
-def _is_bare_heading(line: Line, quote: str, follows: str) -> bool:
+def _is_bare_heading(line: _Draft, follows: str) -> bool:
     """Whether the line is a heading without a colon: a known one, or capitals above other text."""
-    if line.heading > line.start or len(quote.split()) > 5 or not _BARE_HEADING.fullmatch(quote):
+    quote = line.quote
+    if len(quote) > 48 or quote.count(" ") > 4 or not _BARE_HEADING.fullmatch(quote):
         return False
     if quote.isupper():
         return not follows.isupper() and (line.starts_block or len(quote) > 3)

@@ -22,7 +22,7 @@ from .crf import Crf
 from .decode import Candidates, Decoding, Link, Mention
 from .formats.sniff import count_tags
 from .labels import WordSpan
-from .layout import Layout, read_layout
+from .layout import Layout, Structure, read_layout, read_structure
 from .mentions import find_mentions
 from .records import Document, Entity, Note, Relation, Status
 from .schema import Task
@@ -74,7 +74,8 @@ class NoteState:
     ) -> None:
         self.note = note
         self.tokens = tokens
-        self.layout = read_layout(note.text, tokens.start)
+        self.structure = read_structure(note.text, tokens.start)
+        self.layout = read_layout(note.text, tokens.start, self.structure)
         self.windows = windows
         self.decodings = [Decoding(task, windows) for task in tasks]
         self.waiting: dict[int, tuple[Job, Encoded]] = {}
@@ -83,6 +84,11 @@ class NoteState:
         """The layout of a window's words."""
         window = self.windows[index]
         return self.layout.part(window.start, window.end)
+
+    def window_structure(self, index: int) -> Structure:
+        """Lines, items, cells, sentences and sections of a window's words."""
+        window = self.windows[index]
+        return self.structure.part(window.start, window.end)
 
 
 Given = Mapping[str, Sequence[Entity]]

@@ -22,8 +22,6 @@ NARROW = 20
 PROSE = 0.3
 """Share of a block's full lines that must visibly go on for its other full lines to do so too."""
 
-_WORD = re.compile(r"[^\W\d_]+")
-_FIRST = re.compile(r"[\"'“‘(]*([^\W\d_]+)")
 _ENTRY = re.compile(
     r"\W*((?:[^\W\d_][^\s\d.,;:]*\s+|[(\[][^\s\d.,;:]*\s+){1,4})\d[\d.,/]*\s*"
     r"(?:%|(?:mg|mcg|µg|g|ml|l|units?|iu|meq|mmol|tabs?|puffs?|drops?)\b)",
@@ -39,12 +37,10 @@ _UNITS = frozenset(
     "ago bpm capsules cm day days drops g hours kg l lb mcg meq mg minutes ml mm mmol months pills"
     " pounds puffs tablet tablets tabs times units week weeks x year years".split()
 )
-_OPEN_END = re.compile(r"[,(\[{/&+–>→-]$")
-_CLOSING = re.compile(r"[)\]},;:.%/–-]")
-_SENTENCE_END = re.compile(r"[.!?][\"'”’)\]]*$")
-_ABBREVIATED = re.compile(
-    r"(?:^|[\s(])(?:[A-Za-z]|dr|mr|mrs|ms|st|vs|approx|vit|e\.g|i\.e|fig|nos?)\.$", re.IGNORECASE
-)
+_OPEN_END = tuple(",([{/&+–>→-")
+_CLOSING = tuple(")]},;:.%/–-")
+_CLOSERS = "\"'”’)]"
+_ABBREVIATIONS = frozenset("dr mr mrs ms st vs approx vit e.g i.e fig no nos".split())
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +53,6 @@ class _Break:
         between: whether a sentence ends here, and the next may go on in the same paragraph.
         weak: whether the next line begins in lower case.
         prose: whether the line before has the little words of running text.
-        ended: whether something ended here, whatever the lengths.
     """
 
     reach: int
@@ -65,7 +60,6 @@ class _Break:
     between: bool
     weak: bool
     prose: bool
-    ended: bool
 
 
 def find_hard_breaks(
@@ -83,24 +77,30 @@ def find_hard_breaks(
     """
     if len(quotes) < 2:
         return []
-    words = [_WORD.findall(quote) for quote in quotes]
-    breaks = [
-        _read_break(quotes[i], quotes[i + 1], words[i], words[i + 1], is_ended=is_ended)
-        for i, is_ended in enumerate(ended)
-    ]
     width = max(map(len, quotes))
-    full = [each for each in breaks if not each.ended and each.reach > SHORT * width]
-    open_breaks = [each for each in full if not each.between]
+    entries = [_is_entry(quote) for quote in quotes]
+    breaks = [
+        None if ended[i] else _read_break(quotes[i], quotes[i + 1], short=SHORT * width)
+        for i in range(len(ended))
+    ]
+    breaks = [
+        None if each and not each.strong and entries[i] and entries[i + 1] else each
+        for i, each in enumerate(breaks)
+    ]
+    going_on = [each for each in breaks if each is not None and not each.between]
     is_narrow = width < NARROW
-    going = sum(each.strong or (each.weak and not is_narrow) for each in open_breaks)
-    is_prose = going >= PROSE * max(1, len(open_breaks)) and going > 0
-    # Items in lower case: no line of them has the little words of running text.
-    is_list = len(open_breaks) > 1 and not any(e.strong or e.prose for e in open_breaks)
-    is_list = is_list and sum(map(len, words)) <= 3 * len(words)
+    visible = sum(each.strong or (each.weak and not is_narrow) for each in going_on)
+    is_prose = visible > 0 and visible >= PROSE * len(going_on)
+    # Items in lower case: names with doses, or no line has the little words of running text.
+    is_list = 2 <= sum(entries) >= len(quotes) / 2 or (
+        len(going_on) > 1
+        and not any(each.strong or each.prose for each in going_on)
+        and sum(len(quote.split()) for quote in quotes) <= 3 * len(quotes)
+    )
     hard = []
     for i, each in enumerate(breaks):
         is_outdented = i > 0 and indents[i] - 2 >= indents[i - 1] == indents[i + 1]
-        if each.ended or is_outdented or each.reach <= SHORT * width or is_list:
+        if each is None or is_outdented or (is_list and not each.strong):
             hard.append(True)
         elif not each.between and (each.strong or (each.weak and not is_narrow)):
             hard.append(False)
@@ -109,45 +109,45 @@ def find_hard_breaks(
     return hard
 
 
-def _read_break(
-    before: str,
-    after: str,
-    words_before: Sequence[str],
-    words_after: Sequence[str],
-    *,
-    is_ended: bool,
-) -> _Break:
-    first = _FIRST.match(after)
-    first_word = first[1] if first else ""
-    is_lower = first_word[:1].islower()
-    last_word = words_before[-1] if words_before and before.endswith(words_before[-1]) else ""
-    in_capitals = before.isupper() and after.isupper()
+def _read_break(before: str, after: str, *, short: float) -> _Break | None:
+    """The break between two lines; None where the second surely does not go on."""
+    first, *_ = after.split(maxsplit=1)
+    reach = len(before) + 1 + len(first)
+    if reach <= short:
+        return None
+    first = first.strip("\"'“‘(.,;:").lower() if first else first
+    is_lower = after.lstrip("\"'“‘(")[:1].islower()
+    words = before.lower().split()
+    in_capitals = not is_lower and before.isupper() and after.isupper()
     strong = (
-        last_word.lower() in _FUNCTION_WORDS
-        or _OPEN_END.search(before) is not None
-        or ((is_lower or in_capitals) and first_word.lower() in _FUNCTION_WORDS)
-        or _CLOSING.match(after) is not None
+        words[-1] in _FUNCTION_WORDS
+        or before.endswith(_OPEN_END)
+        or ((is_lower or in_capitals) and first in _FUNCTION_WORDS)
+        or after.startswith(_CLOSING)
         or _is_open(before)
-        or (before[-1:].isdigit() and first_word.lower() in _UNITS)
+        or (before[-1].isdigit() and first in _UNITS)
     )
-    ends_sentence = _SENTENCE_END.search(before) is not None and not _ABBREVIATED.search(before)
-    are_entries = _is_entry(before) and _is_entry(after)
     return _Break(
-        reach=len(before) + 1 + len(after.split(maxsplit=1)[0]),
+        reach=reach,
         strong=strong,
-        between=ends_sentence and not is_lower,
+        between=not is_lower and _ends_sentence(before, words[-1]),
         weak=is_lower,
-        prose=sum(word.lower() in _FUNCTION_WORDS for word in words_before) > 1,
-        ended=is_ended or (are_entries and not strong),
+        prose=sum(word in _FUNCTION_WORDS for word in words) > 1,
     )
+
+
+def _ends_sentence(quote: str, last_word: str) -> bool:
+    """Whether a line ends with a sentence, and not with an abbreviation."""
+    if not quote.rstrip(_CLOSERS).endswith((".", "!", "?")):
+        return False
+    word = last_word.strip("\"'“‘(").removesuffix(".")
+    return not quote.endswith(".") or (len(word) > 1 and word not in _ABBREVIATIONS)
 
 
 def _is_entry(quote: str) -> bool:
     """Whether the line begins with a name and its dose or value."""
     entry = _ENTRY.match(quote)
-    return entry is not None and not any(
-        word in _FUNCTION_WORDS for word in entry[1].lower().split()
-    )
+    return entry is not None and _FUNCTION_WORDS.isdisjoint(entry[1].lower().split())
 
 
 def _is_open(quote: str) -> bool:
