@@ -19,7 +19,7 @@ from .lines import read_lines
 Ints = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 
-_RULE = re.compile(r"([-=_*~#])\1{3,}|[|¦│║]")
+_RULE = re.compile(r"([-=_*~#])\1{3,}|[|¦│║]|(?<=[|¦│║+])[ :]*[-=]+[ :]*(?=[|¦│║+])")
 _BRACKET = re.compile(r"[()\[\]{}]")
 _SENTENCE_END = re.compile(r"[.!?][\"'”’)\]]*(?=\s+[\"'“‘(\[]*[^\W_a-z])")
 _ABBREVIATED = re.compile(
