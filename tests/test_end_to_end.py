@@ -117,6 +117,16 @@ def test_what_any_reader_of_the_sentence_sees() -> None:
     }
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_no_mention_runs_over_a_line_of_a_list_or_a_pipe(end: str) -> None:
+    drugs = ["Warfarin", "Digoxin", "Furosemide", "Ramipril"]
+    rows = ["Test | Result | Unit", "Sodium | 129 | mmol/L", "Urea | 14 | mmol/L"]
+    text = end.join(["Regular medications", *drugs, "", *rows])
+    entities = Extractor.load(provider="cpu").extract(text).entities
+    assert {entity.text for entity in entities} >= {*drugs, "Sodium", "129"}
+    assert not [entity for entity in entities if set(entity.text) & set("|\r\n")]
+
+
 def test_documents_hold_every_entity(
     example_notes: tuple[Path, ...],
     triples: list[dict[str, Any]],

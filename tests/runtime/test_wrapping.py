@@ -45,7 +45,6 @@ def test_a_narrow_list_is_one_item_a_line(end: str) -> None:
         ["Appendicectomy, 1988.", "Left hip replacement, 2015.", "Cataract surgery, 2019."],
         # Addresses, and lines of a card.
         ["Ward 4", "St Elsewhere Hospital", "12 Mill Lane", "Ambridge"],
-        # Hanging indents end with the next item.
         ["insulin glargine", "metformin", "empagliflozin"],
     ],
 )
@@ -90,7 +89,7 @@ def test_items_are_apart(items: list[str], lead: str) -> None:
         ),
         ("[x] asthma\n[ ] gout", ["[ x ] asthma", "[ ] gout"]),
         ("# Sepsis\n# Delirium", ["# Sepsis", "# Delirium"]),
-        ("lactate 4.1 ->\n2.0 -> 1.1 by the morning of\nday 2",
+        ("the lactate fell from 4.1 ->\n2.0 -> 1.1 by the morning of\nday 2",
          ["the lactate fell from 4 . 1 - > 2 . 0 - > 1 . 1 by the morning of day 2"]),
     ],
 )  # fmt: skip
