@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from tests.runtime.test_layout import PROSE, layout_of
+from tests.runtime.test_layout import PROSE, grouped, layout_of, structure_of
 
 
 def parts(text: str) -> list[str]:
@@ -113,9 +113,38 @@ def test_prose_is_whole_at_any_width(text: str, width: int) -> None:
     assert len(parts("\n".join(textwrap.wrap(text, width)))) == 1
 
 
-def test_a_paragraph_stays_one_item_over_its_sentences() -> None:
-    from tests.runtime.test_layout import grouped, structure_of
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [
+        ("warfarin\ndigoxin", 2),
+        ("ramipril 2.5\nmg", 1),
+        # An item in prose that goes on below, and the next one at its margin.
+        ("naproxen after meals for pain in the\n   left knee and the right hip\nomeprazole at 8", 2),
+        ("Carotid endarterectomy (right side\nMay 2013), nothing since", 1),
+        # Room was left for the next word, which nothing binds to the one before.
+        ("He had a rash with the codeine\nECG normal and no pain at the exit site", 2),
+        ("He had a rash with the codeine that he was given on the\nSurgical ward and then at home", 1),
+    ],
+)  # fmt: skip
+def test_two_or_three_lines(text: str, count: int) -> None:
+    assert len(parts(text)) == count
 
+
+def test_short_sentences_of_a_list_are_items() -> None:
+    words, found = structure_of("NO FEVER.\nNO COUGH.\nTHE REST IS WELL.")
+    assert grouped(words, found.item) == ["NO FEVER .", "NO COUGH .", "THE REST IS WELL ."]
+
+
+def test_headings_without_a_colon() -> None:
+    words, found = structure_of(
+        "EYES\nCataract on the left.\n\nFamily history\nGout.\n\nWalks the dog\nSwims."
+    )
+    headings = [word for word, there in zip(words, found.in_heading, strict=True) if there]
+    assert headings == ["EYES", "Family", "history"]
+    assert len(grouped(words, found.section)) == 2
+
+
+def test_a_paragraph_stays_one_item_over_its_sentences() -> None:
     text = f"{TEXTS[0]} {TEXTS[1]} {TEXTS[0]}"
     for width in range(48, 100, 7):
         words, found = structure_of("\n".join(textwrap.wrap(text, width)))
