@@ -29,21 +29,20 @@ _ABBREVIATED = re.compile(
 
 @dataclass(frozen=True)
 class Structure:
-    """Where each word of a note, or of a window of it, stands.
+    """Line, item, cell, sentence and section of each word of a note or window.
 
-    Numbers grow from word to word, and two words with the same number stand in the same line, item
-    and so on. They mean nothing else: a window's do not begin at 0.
+    Two words with the same number are in the same line, item and so on. Numbers never decrease from
+    word to word; nothing else about them is meaningful, and a window's do not begin at 0.
 
     Attributes:
         line: (W,) lines of the text.
         block: (W,) runs of lines without a blank line between.
-        item: (W,) what no line break ends: a wrapped paragraph, an item of a list, a heading's
-            line, a row of a table.
+        item: (W,) paragraphs, list items, heading lines and table rows.
         cell: (W,) parts of an item between tabs, wide gaps and pipes.
-        sentence: (W,) sentences. An item's end ends one too, a cell's does not.
-        section: (W,) what follows a heading, the heading with it.
-        column: (W,) a cell's place in its row, from 0; 0 outside tables.
-        in_row: (W,) whether the word stands in a row of a table.
+        sentence: (W,) sentences. The end of an item ends a sentence; the end of a cell does not.
+        section: (W,) headings, each with the text that follows it.
+        column: (W,) index of the cell in its row, from 0; 0 outside tables.
+        in_row: (W,) whether the word is part of a table row.
         in_heading: (W,) whether the word is part of a heading.
     """
 
@@ -59,7 +58,7 @@ class Structure:
 
     @classmethod
     def plain(cls, n_words: int) -> Structure:
-        """Of running text: one line, one sentence."""
+        """Running text: one line, one sentence."""
         zeros, no = np.zeros(n_words, dtype=np.int64), np.zeros(n_words, dtype=bool)
         return cls(zeros, zeros, zeros, zeros, zeros, zeros, zeros, no, no)
 
@@ -147,7 +146,7 @@ def read_layout(text: str, starts: Ints, structure: Structure | None = None) -> 
     Args:
         text: the note.
         starts: (W,) first code point of each word.
-        structure: of these words, where it is known already.
+        structure: the structure of the same words, if it is known already.
     """
     structure = structure or read_structure(text, starts)
     n_words = len(starts)
@@ -169,13 +168,13 @@ def read_layout(text: str, starts: Ints, structure: Structure | None = None) -> 
             ("sentence", structure.sentence),
         )
     }
-    # A point within a line may be an abbreviation's.
+    # A full stop within a line may belong to an abbreviation.
     apart = new["cell"] | (new["line"] & new["sentence"])
     return Layout(apart, np.cumsum(ruled)[:n_words] > 0, brackets[1:])
 
 
 def _sentences(text: str) -> list[int]:
-    """Where sentences end."""
+    """Ends of sentences."""
     return [
         found.end()
         for found in _SENTENCE_END.finditer(text)
@@ -185,13 +184,13 @@ def _sentences(text: str) -> list[int]:
 
 
 def _count(places: Iterable[int] | Ints, starts: Ints) -> Ints:
-    """(W,) how many of the ascending places lie at or before each word's beginning."""
+    """(W,) how many of the ascending places are at or before the start of each word."""
     ordered = np.fromiter(places, dtype=np.int64)
     return np.searchsorted(ordered, starts, side="right").astype(np.int64)
 
 
 def _inside(spans: Iterable[tuple[int, int]], starts: Ints) -> Flags:
-    """(W,) which words begin in one of the ascending spans."""
+    """(W,) which words start in one of the ascending spans."""
     pairs = np.array(list(spans), dtype=np.int64).reshape(-1, 2)
     last = np.searchsorted(pairs[:, 0], starts, side="right") - 1
     inside = last >= 0

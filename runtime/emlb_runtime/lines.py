@@ -40,11 +40,11 @@ class Line:
     """A line that is not blank. Places are code points of the note.
 
     Attributes:
-        start: its first character that is no white space.
-        end: behind its last one.
-        cells: where cells begin behind a tab, a wide gap or a pipe.
+        start: its first character that is not white space.
+        end: one past its last character that is not white space.
+        cells: where a cell begins after a tab, a wide gap or a pipe.
         is_row: whether it is a row of a table.
-        heading: behind the heading that it begins with; ``start`` where there is none.
+        heading: the end of the heading that the line begins with; ``start`` if there is none.
         starts_block: whether a blank line, or nothing, comes before it.
         starts_item: whether it does not go on from the line before it.
     """
@@ -59,7 +59,7 @@ class Line:
 
 
 def read_lines(text: str) -> Iterator[Line]:
-    """The lines of a note that are not blank, in order."""
+    """Yield the lines of a note that are not blank, in order."""
     block: list[_Draft] = []
     end = 0
     for match in _LINE.finditer(text):
@@ -83,10 +83,11 @@ def read_lines(text: str) -> Iterator[Line]:
 
 @dataclass(slots=True)
 class _Draft:
-    """A line before those around it are known. Its places count from ``start``.
+    """A line before its neighbours are known. Places count from ``start``.
 
-    A gap is where a tab, two spaces or a pipe end; cells begin at all of them in a row, else at
-    the wide ones. Columns are the gaps that may divide a row, counted from where the line begins.
+    Gaps are the ends of tabs, pipes and two or more spaces. In a row, every gap begins a cell;
+    elsewhere only the wide gaps in ``cells`` do. Columns are the gaps that may divide a row,
+    counted from the left margin.
     """
 
     quote: str
@@ -154,14 +155,14 @@ def _ends(pattern: re.Pattern[str], quote: str) -> list[int]:
 
 
 def _divides(quote: str, gap: int) -> bool:
-    """Whether a gap divides columns: none stands behind a sentence, a label or an item's number."""
+    """Whether a gap divides columns; a gap after a sentence, a label or a number does not."""
     return quote[gap - 1] not in ".!?:;" and not (
         _NUMBER.fullmatch(quote, 0, gap) or _BULLET.fullmatch(quote, 0, gap)
     )
 
 
 def _judge(block: Sequence[_Draft]) -> list[Line]:
-    """The lines of a block once it is known which are rows, headings and beginnings of items."""
+    """Finish the lines of a block: decide which are rows or headings, and which begin an item."""
     if not block:
         return []
     rows = [_is_aligned(block, i) for i in range(len(block))]
@@ -186,7 +187,7 @@ def _judge(block: Sequence[_Draft]) -> list[Line]:
 
 
 def _is_aligned(block: Sequence[_Draft], i: int) -> bool:
-    """Whether a line has a column where a line beside it has one, give or take a character."""
+    """Whether a column of the line is within one character of a neighbouring line's column."""
     columns = block[i].columns
     if not columns:
         return False

@@ -1,8 +1,8 @@
-"""Line breaks: where running text was broken to fit a width, and where something ended.
+"""Tell line breaks of wrapped text from those that end an item, a row or a sentence.
 
-A break is soft only where the line before it was full and the text shows that it goes on. Neither
-is enough by itself: the lines of a narrow list are all about as long as the longest one, and in
-text that somebody changed, as by de-identification, wrapped lines have any length.
+A break is soft only if the line before it was full and the words show that the text continues.
+Neither sign is enough: all lines of a narrow list may be about as long as the longest one, and
+de-identification leaves wrapped lines of any length.
 """
 
 from __future__ import annotations
@@ -12,15 +12,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 SHORT = 0.75
-"""Up to this share of the block's longest line, a line into which the next one's first word
-would have fitted was ended on purpose. Wrapped text never is that short; the rest is room for
-lines that changed after they were wrapped."""
+"""A line ended on purpose if, with the next line's first word, it is at most this share of the
+block's longest line. The rest is room for lines that changed after they were wrapped."""
 
 NARROW = 20
-"""Code points. Text is seldom wrapped to less: narrower lines need more to count as wrapped."""
+"""Code points. Text is seldom wrapped to less, so a lower-case start is no sign of wrapping here."""
 
 PROSE = 0.3
-"""Share of a block's full lines that must visibly go on for its other full lines to do so too."""
+"""If at least this share of a block's full lines visibly continue, its other full lines do too."""
 
 _ENTRY = re.compile(
     r"\W*((?:[^\W\d_][^\s\d.,;:]*\s+|[(\[][^\s\d.,;:]*\s+){1,4})\d[\d.,/]*\s*"
@@ -48,11 +47,11 @@ class _Break:
     """A line break within a block.
 
     Attributes:
-        reach: how long the line before would be with the next word on it.
-        strong: whether grammar or punctuation says that the text goes on.
-        between: whether a sentence ends here, and the next may go on in the same paragraph.
+        reach: length of the line before with the next word added, in code points.
+        strong: whether grammar or punctuation shows that the text continues.
+        between: whether a sentence ends here; the paragraph may still continue.
         weak: whether the next line begins in lower case.
-        prose: whether the line before has the little words of running text.
+        prose: whether the line before contains several function words.
     """
 
     reach: int
@@ -65,15 +64,15 @@ class _Break:
 def find_hard_breaks(
     quotes: Sequence[str], ended: Sequence[bool], indents: Sequence[int]
 ) -> list[bool]:
-    """Which breaks of a block end what stands before them.
+    """Find the breaks of a block that end what comes before them.
 
     Args:
-        quotes: (n,) its lines without white space at their ends.
+        quotes: (n,) its lines, stripped.
         ended: (n - 1,) breaks that are hard for other reasons, such as a bullet.
         indents: (n,) characters before each line.
 
     Returns:
-        (n - 1,) whether the next line does not go on from the one before it.
+        (n - 1,) whether the next line does not continue the one before it.
     """
     if len(quotes) < 2:
         return []
@@ -91,7 +90,7 @@ def find_hard_breaks(
     is_narrow = width < NARROW
     visible = sum(each.strong or (each.weak and not is_narrow) for each in going_on)
     is_prose = visible > 0 and visible >= PROSE * len(going_on)
-    # Items in lower case: names with doses, or no line has the little words of running text.
+    # Items in lower case: names with doses, or lines without function words.
     is_list = 2 <= sum(entries) >= len(quotes) / 2 or (
         len(going_on) > 1
         and not any(each.strong or each.prose for each in going_on)
@@ -110,7 +109,7 @@ def find_hard_breaks(
 
 
 def _read_break(before: str, after: str, *, short: float) -> _Break | None:
-    """The break between two lines; None where the second surely does not go on."""
+    """Read the break between two lines; None if the first was ended on purpose."""
     first, *_ = after.split(maxsplit=1)
     reach = len(before) + 1 + len(first)
     if reach <= short:

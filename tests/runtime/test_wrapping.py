@@ -119,11 +119,11 @@ def test_prose_is_whole_at_any_width(text: str, width: int) -> None:
         ("warfarin\ndigoxin", 2),
         ("ramipril 2.5\nmg", 1),
         # An item in prose that goes on below, and the next one at its margin.
-        ("naproxen after meals for pain in the\n   left knee and the right hip\nomeprazole at 8", 2),
+        ("naproxen after meals for pain in the\n   left knee and the right hip\nsenna at 8", 2),
         ("Carotid endarterectomy (right side\nMay 2013), nothing since", 1),
         # Room was left for the next word, which nothing binds to the one before.
         ("He had a rash with the codeine\nECG normal and no pain at the exit site", 2),
-        ("He had a rash with the codeine that he was given on the\nSurgical ward and then at home", 1),
+        ("He had a rash with the codeine that he was given on the\nSurgical ward and at home", 1),
     ],
 )  # fmt: skip
 def test_two_or_three_lines(text: str, count: int) -> None:
