@@ -16,7 +16,7 @@ SHORT = 0.75
 block's longest line. The rest is room for lines that changed after they were wrapped."""
 
 NARROW = 20
-"""Code points. Text is seldom wrapped to less, so a lower-case start is no sign of wrapping here."""
+"""Code points. Text is seldom wrapped to less, so a lower-case start shows no wrapping there."""
 
 PROSE = 0.3
 """If at least this share of a block's full lines visibly continue, its other full lines do too."""
