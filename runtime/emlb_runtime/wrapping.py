@@ -21,6 +21,10 @@ NARROW = 20
 PROSE = 0.3
 """If at least this share of a block's full lines visibly continue, its other full lines do too."""
 
+MANY, CLEAR = 4, 0.7
+"""At least so many full lines, and at least this share of them visibly continuing, are surely a
+paragraph."""
+
 _ENTRY = re.compile(
     r"\W*((?:[^\W\d_][^\s\d.,;:]*\s+|[(\[][^\s\d.,;:]*\s+){1,4})\d[\d.,/]*\s*"
     r"(?:%|(?:mg|mcg|µg|g|ml|l|units?|iu|meq|mmol|tabs?|puffs?|drops?)\b)",
@@ -90,6 +94,8 @@ def find_hard_breaks(
     is_narrow = width < NARROW
     visible = sum(each.strong or (each.weak and not is_narrow) for each in going_on)
     is_prose = visible > 0 and visible >= PROSE * len(going_on)
+    # Where nearly all lines go on, a line that has room was changed after it was wrapped.
+    is_paragraph = len(going_on) >= MANY and visible >= CLEAR * len(going_on)
     # Items in lower case: names with doses, or lines without function words.
     is_list = 2 <= sum(entries) >= len(quotes) / 2 or (
         len(going_on) > 1
@@ -104,7 +110,8 @@ def find_hard_breaks(
         elif not each.between and (each.strong or (each.weak and not is_narrow)):
             hard.append(False)
         else:
-            hard.append(each.reach <= width or not (each.prose or is_prose))
+            has_room = each.reach <= width and not is_paragraph
+            hard.append(has_room or not (each.prose or is_prose))
     return hard
 
 

@@ -166,3 +166,15 @@ def test_changed_lines_of_wrapped_text_stay_whole() -> None:
     lines[2] = lines[2].replace("clinic", "[**Hospital of a long name**]")
     lines[4] = lines[4][:-9]
     assert len(parts("\n".join(lines))) == 1
+
+
+def test_a_number_after_a_shortened_line_of_a_paragraph() -> None:
+    lines = textwrap.wrap(" ".join(PROSE * 2), 66)
+    lines[2:2] = [
+        "and over the summer this kind old woman has lost",
+        "38 pounds, which she was not told of by her family",
+    ]
+    assert len(parts("\n".join(lines))) == 1
+    # Two such lines alone are no paragraph.
+    alone = [*lines[2:4], "and then over the winter she has had it all again, more"]
+    assert len(parts("\n".join(alone))) == 2
