@@ -11,23 +11,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from emlb_runtime.batch.inputs import Input, Reading, hold_unrepeatable, read_inputs
+from emlb_runtime.batch.output import Output, open_output
+from emlb_runtime.batch.output_spec import STDOUT, Target
+from emlb_runtime.batch.signals import Stopped, StopSignals
 from emlb_runtime.errors import EmlbError
 from emlb_runtime.formats.folders import describe_suffixes
 from emlb_runtime.formats.text import NoteFile, encoding_name
 from emlb_runtime.records import ErrorRecord, Note
 
-from .common import ExitCode, drop_stdout, leave, tell
-from .inputs import Input, Reading, hold_unrepeatable, read_inputs
-from .output import Output, open_output
-from .progress import Tally, count, progress_bar
-from .stopping import Stopped, StopSignals
-from .target import STDOUT, Target
+from .shared.console import ExitCode, drop_stdout, leave, tell
+from .shared.progress import Tally, count, progress_bar
 
 if TYPE_CHECKING:
+    from emlb_runtime.batch.fingerprint import Fingerprint
     from emlb_runtime.extract import Extractor
     from emlb_runtime.formats.noteevents import RowCounts
-
-    from .fingerprint import Fingerprint
 
 
 @dataclass(frozen=True)
@@ -161,14 +160,14 @@ def _extract(job: Job, extractor: Extractor, course: Course, signals: StopSignal
 
 def _identify(job: Job, extractor: Extractor, inputs: Sequence[Input]) -> Fingerprint:
     """What decides the output's bytes."""
-    from .fingerprint import (
+    from emlb_runtime.batch.fingerprint import (
         Fingerprint,
         hashed,
         identify_inputs,
         identify_model,
         identify_software,
     )
-    from .hardware import identify_machine
+    from emlb_runtime.batch.hardware import identify_machine
 
     target, reading, info = job.target, job.reading, extractor.info
     rows = reading.rows

@@ -10,12 +10,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from emlb_cli.arguments import parse_arguments
-from emlb_cli.choices import Format
-from emlb_cli.common import ExitCode, one_sentence_errors, tell, warnings_told
-from emlb_cli.inputs import Reading, choose_columns, choose_rows, find_some_notes, leave_out
+from emlb_cli.shared.run_parser import parse_arguments
+from emlb_cli.shared.enums import Format
+from emlb_cli.shared.console import ExitCode, one_sentence_errors, tell, warnings_told
+from emlb_runtime.batch.inputs import Reading, choose_columns, choose_rows, find_some_notes, leave_out
 from emlb_cli.job import Job, run_job
-from emlb_cli.target import Target, check_output, choose_compression
+from emlb_runtime.batch.output_spec import Target, check_output, choose_compression
 from emlb_runtime.formats.text import NoteFile, check_encoding, check_markup
 
 if TYPE_CHECKING:

@@ -26,9 +26,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-# Also what a run imports late: the children share it.
-from emlb_cli import compression, fingerprint, output, run
+from emlb_cli import run
 from emlb_runtime import bundle
+
+# Also what a run imports late: the children share it.
+from emlb_runtime.batch import compression, fingerprint, output
 from emlb_runtime.formats import disk, noteevents, writers
 from emlb_runtime.records import Document, Entity, ErrorRecord, Note, Relation
 

@@ -17,7 +17,7 @@ from typing import Any, Literal
 import pytest
 
 from emlb_cli import run
-from emlb_cli.choices import Format
+from emlb_cli.shared.enums import Format
 from emlb_runtime import __version__
 from emlb_runtime.errors import BundleError
 from emlb_runtime.formats.brat import read_brat

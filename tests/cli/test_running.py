@@ -18,9 +18,10 @@ from typing import Any
 
 import pytest
 
-from emlb_cli import compression, fingerprint, hardware, output, run
-from emlb_cli.fingerprint import Fingerprint, identify_inputs
-from emlb_cli.state import Mark, RunState
+from emlb_cli import run
+from emlb_runtime.batch import compression, fingerprint, hardware, output
+from emlb_runtime.batch.fingerprint import Fingerprint, identify_inputs
+from emlb_runtime.batch.journal import Mark, RunState
 from emlb_runtime.errors import ArtefactError, ConfigError
 from emlb_runtime.formats import disk
 from emlb_runtime.formats.jsonl import read_documents

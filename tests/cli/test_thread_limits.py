@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from emlb_cli.progress import progress_bar
+from emlb_cli.shared.progress import progress_bar
 from tests.limited import TIMEOUT, run_limited
 
 RUN = [sys.executable, "-m", "emlb_cli.run"]
@@ -96,7 +96,7 @@ def test_the_library_says_so_once(processes: int, workers: int) -> None:
 
 
 BAR = """
-from emlb_cli.progress import progress_bar
+from emlb_cli.shared.progress import progress_bar
 with progress_bar(3, shown=True) as advance:
     for _ in range(3):
         advance()

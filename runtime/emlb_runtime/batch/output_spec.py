@@ -10,7 +10,7 @@ from pathlib import Path
 from emlb_runtime.errors import ConfigError
 
 from .compression import Compression, check_compression, compression_of
-from .sinks import part_of
+from .writers import part_of
 
 STDOUT = "-"
 FOLDER_FORMAT = "brat"

@@ -15,9 +15,9 @@ from emlb_runtime.formats import disk
 from emlb_runtime.formats.writers import document_lines, error_line
 from emlb_runtime.records import Document, ErrorRecord
 
+from .append_only import GrowingFile
 from .compression import Compression, Members
-from .growing import GrowingFile
-from .state import Mark
+from .journal import Mark
 
 PART = ".part"
 

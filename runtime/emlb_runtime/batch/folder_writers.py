@@ -12,10 +12,10 @@ from emlb_runtime.formats import disk
 from emlb_runtime.formats.writers import ERRORS_FILE, brat_stem, error_line, write_brat_pair
 from emlb_runtime.records import Document, ErrorRecord
 
+from .append_only import GrowingFile
 from .compression import Compression
-from .growing import GrowingFile
-from .sinks import FileSink
-from .state import Mark
+from .journal import Mark
+from .writers import FileSink
 
 _NO_PAIR = (-1, -1)
 

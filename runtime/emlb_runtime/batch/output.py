@@ -23,10 +23,10 @@ from emlb_runtime.errors import ArtefactError, DataError
 from emlb_runtime.formats import disk
 from emlb_runtime.records import Document, ErrorRecord
 
-from .folders import BratSink, ShardSink, check_empty
-from .sinks import FileSink, Sink
-from .state import Mark, RunState
-from .target import FOLDER_FORMAT, STDOUT, Target, check_part
+from .folder_writers import BratSink, ShardSink, check_empty
+from .journal import Mark, RunState
+from .output_spec import FOLDER_FORMAT, STDOUT, Target, check_part
+from .writers import FileSink, Sink
 
 if TYPE_CHECKING:
     from emlb_runtime.formats.writers import Writer
