@@ -32,6 +32,7 @@ from emlb_runtime import bundle
 # Also what a run imports late: the children share it.
 from emlb_runtime.batch import compression, fingerprint, output
 from emlb_runtime.formats import disk, noteevents, writers
+from emlb_runtime.recipe import Recipe
 from emlb_runtime.records import Document, Entity, ErrorRecord, Note, Relation
 
 SHARED = (bundle, fingerprint, noteevents, writers)
@@ -51,6 +52,8 @@ class Model:
 
     class info:
         provider, precision, batch = "CPUExecutionProvider", "int8", 1
+
+    recipe = Recipe(None, "auto", None, None, 0.0, None)
 
     def extract_each(self, notes: Iterable[Note | ErrorRecord]) -> Iterator[Document | ErrorRecord]:
         for note in notes:

@@ -1,97 +1,73 @@
-"""What `emlb-run` shows on standard error: a bar while it runs, a line when it ends."""
+"""The progress bar of `emlb-run` on standard error."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Self
+import sys
+from contextlib import ExitStack
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
 
-from emlb_runtime.records import Document, ErrorRecord
+from emlb_runtime.batch import ExtractionJob, RunStats
+from emlb_runtime.batch.output_spec import STDOUT
+from emlb_runtime.threads import can_start_thread
 
-_FAILURES_SHOWN = 5
+from .console import tell
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 
-@dataclass(slots=True)
-class Tally:
-    """What a run has done so far."""
+class ProgressDisplay:
+    """Shows how far a job has come: a bar if it fits, and a line if an earlier run goes on.
 
-    notes: int = 0
-    """Notes extracted."""
-    entities: int = 0
-    relations: int = 0
-    warned: int = 0
-    """Notes extracted with warnings in their status."""
-    failed: int = 0
-    """Notes and inputs that have an error record instead."""
-    failures: list[ErrorRecord] = field(default_factory=list)
-    """The first few of them."""
-    before: int = 0
-    """Notes that an earlier, unfinished run has extracted; counted in all of the above."""
+    Args:
+        program: the name the line starts with.
+        job: the run.
+        quiet: show nothing.
+    """
 
-    @classmethod
-    def resume(cls, counts: Sequence[int]) -> Self:
-        """Count on from what ``counts`` gave in an earlier run; from zero if it is empty.
+    def __init__(self, program: str, job: ExtractionJob, *, quiet: bool) -> None:
+        self._program = program
+        self._job = job
+        self._quiet = quiet
+        self._bar: Progress | None = None
+        self._begun = False
+        self._open = ExitStack()
 
-        Raises:
-            ValueError: if these are not its numbers.
-        """
-        if not counts:
-            return cls()
-        notes, entities, relations, warned, failed = counts
-        return cls(notes, entities, relations, warned, failed, before=notes)
+    def update(self, stats: RunStats) -> None:
+        """Show the counts; the first call is before the first note."""
+        if not self._begun:
+            self._begun = True
+            self._begin(stats)
+        elif self._bar is not None:
+            self._bar.update(self._bar.task_ids[0], completed=stats.done)
 
-    def counts(self) -> tuple[int, ...]:
-        """The numbers, without names or sentences."""
-        return self.notes, self.entities, self.relations, self.warned, self.failed
+    def __enter__(self) -> Self:
+        return self
 
-    @property
-    def done(self) -> int:
-        """Notes and inputs dealt with."""
-        return self.notes + self.failed
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._open.close()
 
-    def add(self, result: Document | ErrorRecord) -> None:
-        """Count one result."""
-        if isinstance(result, ErrorRecord):
-            self.failed += 1
-            if len(self.failures) < _FAILURES_SHOWN:
-                self.failures.append(result)
-        else:
-            self.notes += 1
-            self.entities += len(result.entities)
-            self.relations += len(result.relations)
-            self.warned += bool(result.status and result.status.warnings)
+    def _begin(self, stats: RunStats) -> None:
+        if self._quiet:
+            return
+        if stats.saved:
+            tell(f"{self._program}: going on after {so_far(self._job, stats.saved)}")
+        if self._job.total != 1 and _bar_fits(self._job.output.out):
+            bar = make_bar(self._job.total, stats.done)
+            self._bar = self._open.enter_context(bar) if bar is not None else None
 
-    def failure_lines(self) -> list[str]:
-        """The first failures as lines, and how many more there are."""
-        lines = [f"{record.note}: {record.error}" for record in self.failures]
-        more = self.failed - len(self.failures)
-        if more and not lines:
-            return [f"{count(more, 'failure')} before the run was continued"]
-        return [*lines, f"and {count(more, 'more failure')}"] if more else lines
 
-    def summary(self, *, seconds: float, provider: str, precision: str) -> str:
-        """One line about the whole run.
-
-        Args:
-            seconds: how long extraction took, loading the model apart.
-            provider: the execution provider that ran.
-            precision: the precision that it ran.
-        """
-        speed = (self.notes - self.before) / seconds if seconds > 0 else 0.0
-        parts = [
-            count(self.notes, "note"),
-            count(self.entities, "entity", "entities"),
-            count(self.relations, "relation"),
-            f"{speed:,.1f} notes/s",
-            provider,
-            precision,
-        ]
-        if self.warned:
-            parts.append(f"{self.warned:,} with warnings (--format documents shows them)")
-        if self.failed:
-            parts.append(f"{self.failed:,} failed")
-        return " · ".join(parts)
+def so_far(job: ExtractionJob, number: int) -> str:
+    """A number of notes, and of how many if that is known: ``3 of 12 notes``."""
+    if job.total is None:
+        return count(number, "note")
+    return f"{number:,} of {count(job.total, 'note')}"
 
 
 def count(number: int, singular: str, plural: str | None = None) -> str:
@@ -99,29 +75,27 @@ def count(number: int, singular: str, plural: str | None = None) -> str:
     return f"{number:,} {singular if number == 1 else plural or singular + 's'}"
 
 
-@contextmanager
-def progress_bar(total: int | None, *, shown: bool, done: int = 0) -> Iterator[Callable[[], None]]:
-    """A bar on standard error; what it yields moves it on by one note.
+def _bar_fits(out: str) -> bool:
+    """Whether a bar has a terminal to itself."""
+    return sys.stderr.isatty() and not (out == STDOUT and sys.stdout.isatty())
+
+
+def make_bar(total: int | None, done: int) -> Progress | None:
+    """A bar with one task; None where the system refuses the thread that would draw it.
 
     Args:
         total: notes to come; None if nobody can know.
-        shown: False for no bar (and no import of rich, which costs start-up time). There is none
-            either where the system refuses the thread that would draw it.
         done: notes that an earlier run has dealt with.
     """
-    if shown:
-        from emlb_runtime.threads import can_start_thread
-
-        shown = can_start_thread()
-    if not shown:
-        yield lambda: None
-        return
+    if not can_start_thread():
+        return None
+    # rich costs start-up time.
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
     from rich.progress import TimeElapsedColumn as Elapsed
     from rich.progress import TimeRemainingColumn as Remaining
 
     columns = (TextColumn("notes"), BarColumn(), MofNCompleteColumn(), Elapsed(), Remaining())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("notes", total=total, completed=done)
-        yield lambda: bar.advance(task)
+    bar = Progress(*columns, console=Console(stderr=True), transient=True)
+    bar.add_task("notes", total=total, completed=done)
+    return bar
