@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from emlb_cli import (
+from emlb_cli.commands import (
     ablate,
     bench,
     data,
@@ -19,7 +19,7 @@ from emlb_cli import (
     stability,
     train,
 )
-from emlb_cli.common import print_version
+from emlb_cli.shared.console import print_version
 
 PROGRAM = "emlb"
 

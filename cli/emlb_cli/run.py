@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import os
 import sys
-from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from emlb_cli.arguments import parse_arguments
-from emlb_cli.choices import Format
-from emlb_cli.common import ExitCode, one_sentence_errors, tell, warnings_told
-from emlb_cli.inputs import Reading, choose_columns, choose_rows, find_some_notes, leave_out
-from emlb_cli.job import Job, run_job
-from emlb_cli.target import Target, check_output, choose_compression
-from emlb_runtime.formats.text import NoteFile, check_encoding, check_markup
+from emlb_cli.shared.console import ExitCode, one_sentence_errors, tell, warnings_told
+from emlb_cli.shared.progress import ProgressDisplay
+from emlb_cli.shared.run_endings import explain_endings
+from emlb_cli.shared.run_parser import Arguments, parse_arguments
+from emlb_cli.shared.run_summary import summary_lines
+from emlb_runtime.batch import ExtractionJob, OutputSpec, StopSignals
 
 if TYPE_CHECKING:
     from emlb_runtime.extract import Extractor
@@ -38,6 +36,62 @@ def main() -> None:
         os._exit(stop.code)
 
 
+def command(arguments: Sequence[str]) -> NoReturn:
+    """Extract what a command line asks for.
+
+    Args:
+        arguments: without the program's name.
+
+    Raises:
+        SystemExit: always, with an ``ExitCode``.
+    """
+    asked = parse_arguments(PROGRAM, arguments)
+    with one_sentence_errors(PROGRAM), warnings_told(PROGRAM):
+        job = make_job(asked)
+        with StopSignals() as signals, explain_endings(PROGRAM, job):
+            extractor = load_extractor(
+                asked.model,
+                provider=asked.provider,
+                workers=asked.workers,
+                min_score=asked.min_score,
+                precision=asked.precision,
+            )
+            with ProgressDisplay(PROGRAM, job, quiet=asked.quiet) as display:
+                stats = job.run(extractor, on_progress=display.update, signals=signals)
+        if not asked.quiet:
+            for line in summary_lines(PROGRAM, job, extractor.info):
+                tell(line)
+    raise SystemExit(ExitCode.SOME_FAILED if stats.failed else ExitCode.DONE)
+
+
+def make_job(asked: Arguments) -> ExtractionJob:
+    """The job that a command line describes.
+
+    Raises:
+        EmlbError: if it cannot be done.
+    """
+    output = OutputSpec(
+        asked.out,
+        asked.format,
+        compress=asked.compress,
+        shard_notes=asked.shard_notes,
+        redact_text=asked.redact_text,
+        keep_text=asked.keep_text,
+    )
+    return ExtractionJob(
+        asked.inputs,
+        output,
+        encoding=asked.encoding,
+        errors=asked.errors,
+        markup=asked.markup,
+        id_column=asked.id_column,
+        text_column=asked.text_column,
+        categories=asked.category,
+        subjects=asked.subject,
+        restart=asked.restart,
+    )
+
+
 def load_extractor(
     model: Path | None,
     *,
@@ -55,63 +109,6 @@ def load_extractor(
     for note in extractor.info.notes:
         tell(f"{PROGRAM}: {note}")
     return extractor
-
-
-def command(arguments: Sequence[str]) -> NoReturn:
-    """Extract what a command line asks for.
-
-    Args:
-        arguments: without the program's name.
-
-    Raises:
-        SystemExit: always, with an ``ExitCode``.
-    """
-    asked = parse_arguments(PROGRAM, arguments)
-    with one_sentence_errors(PROGRAM), warnings_told(PROGRAM):
-        check_encoding(asked.encoding, errors=asked.errors)
-        check_markup(asked.markup)
-        many = asked.shard_notes is not None or asked.format is Format.BRAT
-        compression = choose_compression(asked.out, asked.compress, many=many)
-        target = Target(
-            asked.out,
-            asked.format,
-            compression,
-            asked.shard_notes,
-            asked.redact_text,
-            asked.keep_text,
-        )
-        columns = choose_columns(asked.id_column, asked.text_column)
-        passed_over: Counter[str] = Counter()
-        found = find_some_notes(asked.inputs, columns=columns, passed_over=passed_over)
-        files = leave_out(found, target.leftovers())
-        rows, counts = choose_rows(
-            files, categories=asked.category, subjects=asked.subject, columns=columns
-        )
-        check_output(target, notes=[f.path for f in files if isinstance(f, NoteFile) and f.path])
-        job = Job(
-            program=PROGRAM,
-            files=files,
-            reading=Reading(asked.encoding, asked.errors, asked.markup, columns, rows, counts),
-            target=target,
-            # An option that changes the output belongs here, or a broken run could be
-            # continued with another value. The number of workers changes nothing.
-            settings={"--min-score": str(asked.min_score)},
-            passed_over=passed_over,
-            model=asked.model,
-            restart=asked.restart,
-            quiet=asked.quiet,
-        )
-        tally = run_job(
-            job,
-            lambda: load_extractor(
-                asked.model,
-                provider=asked.provider,
-                workers=asked.workers,
-                min_score=asked.min_score,
-                precision=asked.precision,
-            ),
-        )
-    raise SystemExit(ExitCode.SOME_FAILED if tally.failed else ExitCode.DONE)
 
 
 if __name__ == "__main__":

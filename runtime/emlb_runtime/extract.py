@@ -167,6 +167,11 @@ class Extractor:
         return self._info
 
     @property
+    def recipe(self) -> Recipe:
+        """The arguments of ``load`` that it was made with."""
+        return self._recipe
+
+    @property
     def pipeline(self) -> Pipeline:
         """The stages that run, without the workers."""
         with self._lock:

@@ -26,10 +26,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-# Also what a run imports late: the children share it.
-from emlb_cli import compression, fingerprint, output, run
+from emlb_cli import run
 from emlb_runtime import bundle
+
+# Also what a run imports late: the children share it.
+from emlb_runtime.batch import compression, fingerprint, output
 from emlb_runtime.formats import disk, noteevents, writers
+from emlb_runtime.recipe import Recipe
 from emlb_runtime.records import Document, Entity, ErrorRecord, Note, Relation
 
 SHARED = (bundle, fingerprint, noteevents, writers)
@@ -49,6 +52,8 @@ class Model:
 
     class info:
         provider, precision, batch = "CPUExecutionProvider", "int8", 1
+
+    recipe = Recipe(None, "auto", None, None, 0.0, None)
 
     def extract_each(self, notes: Iterable[Note | ErrorRecord]) -> Iterator[Document | ErrorRecord]:
         for note in notes:

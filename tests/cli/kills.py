@@ -19,8 +19,9 @@ from pathlib import Path
 
 import onnxruntime  # noqa: F401 - what a run imports late: the runs share it
 
-from emlb_cli import compression, fingerprint, output, run  # noqa: F401
+from emlb_cli import run
 from emlb_runtime import extract  # noqa: F401
+from emlb_runtime.batch import compression, output
 from emlb_runtime.formats import writers  # noqa: F401
 
 TEXT = (

@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from emlb_cli import app
-from emlb_cli.bench import parse_workers
+from emlb_cli.commands.bench import parse_workers
 from emlb_runtime import bench
 from emlb_runtime.bench import Measured, Setting
 from emlb_runtime.errors import BackendError, ConfigError

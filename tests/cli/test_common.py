@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from emlb_cli.common import explain_os_error, one_sentence_errors
+from emlb_cli.shared.console import explain_os_error, one_sentence_errors
 
 
 def raised(*arguments: str | int | None) -> OSError:

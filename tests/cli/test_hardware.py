@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from emlb_cli import hardware
-from emlb_cli.hardware import identify_machine
+from emlb_runtime.batch import hardware
+from emlb_runtime.batch.hardware import identify_machine
 from emlb_runtime.machine import Machine, read_machine
 from emlb_runtime.providers import PROVIDERS
 

@@ -17,13 +17,14 @@ from typing import Any, Literal
 import pytest
 
 from emlb_cli import run
-from emlb_cli.choices import Format
+from emlb_cli.shared.enums import Format
 from emlb_runtime import __version__
 from emlb_runtime.errors import BundleError
 from emlb_runtime.formats.brat import read_brat
 from emlb_runtime.formats.writers import FORMATS
+from emlb_runtime.recipe import Recipe
 from emlb_runtime.records import Document, Entity, ErrorRecord, Note, Relation, Status
-from tests.cli.invoking import Result, invoke
+from tests.cli.invoking import DEFAULT_RECIPE, Result, invoke
 
 MARKER = "Zebrafish"
 
@@ -43,6 +44,7 @@ class FakeExtractor:
     options: dict[str, Any] = field(default_factory=dict)
     vanishing: Path | None = None
     interrupt_at: str = ""
+    recipe: Recipe = DEFAULT_RECIPE
 
     def extract_each(self, notes: Iterable[Note | ErrorRecord]) -> Iterator[Document | ErrorRecord]:
         for note in notes:
@@ -494,8 +496,10 @@ import signal, sys, time
 signal.signal(signal.SIGINT, signal.default_int_handler)
 from emlb_cli import run
 from emlb_runtime.records import Document, Relation, Entity
+from tests.cli.invoking import DEFAULT_RECIPE
 
 class Slow:
+    recipe = DEFAULT_RECIPE
     class info:
         provider, precision, batch = "CPUExecutionProvider", "int8", 1
     def extract_each(self, notes):

@@ -13,14 +13,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from emlb_cli import compression, fingerprint, hardware, output, run
-from emlb_cli.fingerprint import Fingerprint, identify_inputs
-from emlb_cli.state import Mark, RunState
+from emlb_cli import run
+from emlb_runtime.batch import compression, fingerprint, hardware, output
+from emlb_runtime.batch.fingerprint import Fingerprint, identify_inputs
+from emlb_runtime.batch.journal import Checkpoint, Journal
 from emlb_runtime.errors import ArtefactError, ConfigError
 from emlb_runtime.formats import disk
 from emlb_runtime.formats.jsonl import read_documents
@@ -28,7 +30,7 @@ from emlb_runtime.formats.text import NoteFile
 from emlb_runtime.formats.writers import brat_stem
 from emlb_runtime.machine import Machine
 from emlb_runtime.records import Document, Entity, ErrorRecord, Note, Relation
-from tests.cli.invoking import Result, invoke
+from tests.cli.invoking import DEFAULT_RECIPE, Result, invoke
 
 MARKER = "Zebrafish"
 
@@ -38,6 +40,8 @@ class Model:
 
     class info:
         provider, precision, batch = "CPUExecutionProvider", "int8", 1
+
+    recipe = DEFAULT_RECIPE
 
     def __init__(self) -> None:
         self.read: list[str] = []
@@ -65,7 +69,13 @@ class Model:
 @pytest.fixture
 def model(monkeypatch: pytest.MonkeyPatch) -> Model:
     made = Model()
-    monkeypatch.setattr(run, "load_extractor", lambda folder, **options: made)
+
+    def load(folder: Path | None, **options: Any) -> Model:
+        bundle = None if folder is None else str(folder)
+        made.recipe = replace(DEFAULT_RECIPE, bundle=bundle, min_score=options["min_score"])
+        return made
+
+    monkeypatch.setattr(run, "load_extractor", load)
     return made
 
 
@@ -250,7 +260,7 @@ def test_chosen_patients_are_hashed(notes: Path, model: Model) -> None:
 
 
 def test_a_second_run_on_the_same_output_is_refused(notes: Path, model: Model) -> None:
-    state = RunState.open(Path("o.jsonl.state"))
+    state = Journal.open(Path("o.jsonl.state"))
     for extra in ([], ["--restart"]):
         result = emlb_run("notes", "--out", "o.jsonl", *extra)
         assert result.exit_code == 2
@@ -424,14 +434,14 @@ def test_a_run_that_ends_as_another_begins_keeps_its_output(
     notes: Path, monkeypatch: pytest.MonkeyPatch, options: list[str], restart: list[str]
 ) -> None:
     command = ("notes", "--out", "o", *options)
-    real = RunState.open
+    real = Journal.open
 
-    def after_another(path: Path) -> RunState:
-        monkeypatch.setattr(RunState, "open", real)
+    def after_another(path: Path) -> Journal:
+        monkeypatch.setattr(Journal, "open", real)
         assert emlb_run(*command).exit_code == 1
         return real(path)
 
-    monkeypatch.setattr(RunState, "open", after_another)
+    monkeypatch.setattr(Journal, "open", after_another)
     assert "choose an empty folder" in emlb_run(*command, *restart).stderr
     kept = sorted(Path("o").iterdir())
     assert len(kept) == (11 if "brat" in options else 3)
@@ -656,8 +666,10 @@ import signal, sys, time
 signal.signal(signal.SIGINT, signal.default_int_handler)
 from emlb_cli import run
 from emlb_runtime.records import Document
+from tests.cli.invoking import DEFAULT_RECIPE
 
 class Slow:
+    recipe = DEFAULT_RECIPE
     class info:
         provider, precision, batch = "CPUExecutionProvider", "int8", 1
     def extract_each(self, notes):
@@ -700,19 +712,19 @@ def test_a_fingerprint_survives_its_file(tmp_path: Path) -> None:
     inputs = identify_inputs([NoteFile(str(file)), ErrorRecord("b", "gone"), Note("-", MARKER)])
     made = Fingerprint({"x": "1"}, inputs)
     path = tmp_path / "run.state"
-    state = RunState.open(path)
+    state = Journal.open(path)
     assert state.read() is None
     state.begin(made)
     marks = [
-        Mark(1, 10, 5, (1, 0, 0, 0, 0), (7, 8)),
-        Mark(2, 20, 6, (2, 0, 0, 0, 0), complete=True),
+        Checkpoint(1, 10, 5, (1, 0, 0, 0, 0), (7, 8)),
+        Checkpoint(2, 20, 6, (2, 0, 0, 0, 0), complete=True),
     ]
     for mark in marks:
         state.record(mark)
     state.close()
-    again = RunState.open(path)
+    again = Journal.open(path)
     earlier = again.read()
-    assert earlier is not None and again.mark == marks[1]
+    assert earlier is not None and again.checkpoint == marks[1]
     assert list(again.sizes) == [7, 8]
     assert made.differences(earlier) == []
     assert Fingerprint({"x": "2", "y": "3"}, inputs).differences(earlier) == [
@@ -723,19 +735,19 @@ def test_a_fingerprint_survives_its_file(tmp_path: Path) -> None:
     data = path.read_bytes()
     for size in range(len(data)):  # torn anywhere
         path.write_bytes(data[:size])
-        torn = RunState.open(path)
+        torn = Journal.open(path)
         assert (torn.read() is None) == (size <= data.index(b"\n"))
-        assert torn.mark in (Mark(), *marks)
-        assert (torn.mark == marks[1]) == (size == len(data))
+        assert torn.checkpoint in (Checkpoint(), *marks)
+        assert (torn.checkpoint == marks[1]) == (size == len(data))
         torn.close()
 
 
 def test_another_version_of_the_state_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "run.state"
     path.write_bytes(b'{"format":2} 00000000\n')
-    state = RunState.open(path)
+    state = Journal.open(path)
     with pytest.raises(ArtefactError, match="of another version of EMLB: use --restart"):
         state.read()
     with pytest.raises(ConfigError, match="another run is writing this output"):
-        RunState.open(path)
+        Journal.open(path)
     state.close()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from emlb_cli.progress import progress_bar
+from emlb_cli.shared.progress import make_bar
 from tests.limited import TIMEOUT, run_limited
 
 RUN = [sys.executable, "-m", "emlb_cli.run"]
@@ -95,17 +95,13 @@ def test_the_library_says_so_once(processes: int, workers: int) -> None:
     assert (done.stdout, done.stderr) == (f"{workers} 140\n", "")
 
 
-BAR = """
-from emlb_cli.progress import progress_bar
-with progress_bar(3, shown=True) as advance:
-    for _ in range(3):
-        advance()
-print("done")
-"""
+BAR = "from emlb_cli.shared.progress import make_bar; print(make_bar(3, 0))"
 
 
 def test_the_progress_bar_does_without_its_thread() -> None:
     done = run_limited(1, [sys.executable, "-c", BAR])
-    assert (done.stdout, done.stderr) == ("done\n", "")
-    with progress_bar(3, shown=True) as advance:  # and with it
-        advance()
+    assert (done.stdout, done.stderr) == ("None\n", "")
+    bar = make_bar(3, 1)
+    assert bar is not None
+    with bar:
+        assert bar.tasks[0].completed == 1

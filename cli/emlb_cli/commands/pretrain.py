@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from emlb_cli.common import one_sentence_errors
-from emlb_cli.inputs import choose_columns
-from emlb_cli.options import IdColumn, TextColumn
+from emlb_cli.shared.console import one_sentence_errors
+from emlb_cli.shared.options import IdColumn, TextColumn
+from emlb_runtime.batch.inputs import choose_columns
 
 PROGRAM = "emlb pretrain"
 

@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from emlb_cli.progress import count
+from emlb_cli.shared.progress import count
 from emlb_runtime import __version__
 from emlb_runtime.bench import Measured
 from emlb_runtime.errors import ConfigError

@@ -1,7 +1,7 @@
-"""Outputs that grow on disk and can be continued; here what all have in common, and a file.
+"""Writers whose output grows on disk and can be continued: what all have in common, and a file.
 
-A sink writes; it does not know about marks. Between two notes it says what a mark would have to
-state (``size``, ``crc``) and whether now is a moment for one (``settled``).
+A writer knows nothing of checkpoints. Between two notes it says what a checkpoint would have to
+state (``size``, ``crc``) and whether this is a moment for one (``settled``).
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from emlb_runtime.formats import disk
 from emlb_runtime.formats.writers import document_lines, error_line
 from emlb_runtime.records import Document, ErrorRecord
 
+from .append_only import AppendOnlyFile
 from .compression import Compression, Members
-from .growing import GrowingFile
-from .state import Mark
+from .journal import Checkpoint
 
 PART = ".part"
 
 
-class Sink(Protocol):
+class BatchWriter(Protocol):
     """An output that grows.
 
     Attributes:
-        sizes: of the files that were finished since the last mark, in bytes, for the next
-            mark to state: of each full shard; of each note's .txt and .ann file, or -1 for
+        sizes: of the files that were finished since the last checkpoint, in bytes, for the next
+            checkpoint to state: of each full shard; of each note's .txt and .ann file, or -1 for
             both if it has an error record.
     """
 
@@ -35,11 +35,11 @@ class Sink(Protocol):
 
     @property
     def settled(self) -> bool:
-        """Whether all notes so far are in the file, so that a mark can speak of them."""
+        """Whether all notes so far are in the file, so that a checkpoint can speak of them."""
 
     @property
     def full(self) -> bool:
-        """Whether a mark must come now, and ``roll`` after it."""
+        """Whether a checkpoint must come now, and ``roll`` after it."""
 
     @property
     def size(self) -> int:
@@ -52,15 +52,15 @@ class Sink(Protocol):
     def begin(self) -> None:
         """Start empty, over what an unfinished run may have left."""
 
-    def resume(self, mark: Mark, sizes: Sequence[int]) -> None:
-        """Go on from a mark, and drop what lies beyond it.
+    def resume(self, checkpoint: Checkpoint, sizes: Sequence[int]) -> None:
+        """Go on from a checkpoint, and drop what lies beyond it.
 
         Args:
-            mark: the last one.
-            sizes: what all marks state of finished files.
+            checkpoint: the last one.
+            sizes: what all checkpoints state of finished files.
 
         Raises:
-            ArtefactError: if what the marks speak of is not there.
+            ArtefactError: if what the checkpoints speak of is not there.
         """
 
     def pass_over(self, name: str) -> None:
@@ -93,13 +93,13 @@ class Sink(Protocol):
         """Give the complete output its name."""
 
     def discard(self) -> None:
-        """Remove all that was written: no mark speaks of it."""
+        """Remove all that was written: no checkpoint speaks of it."""
 
     def close(self) -> None:
         """Close what is open."""
 
 
-class FileSink:
+class FileWriter:
     """JSON lines in one file, which has its own name when complete and ``.part`` until then.
 
     Args:
@@ -128,7 +128,7 @@ class FileSink:
         self._compression = compression
         self._members = Members(compression)
         self.sizes: list[int] = []
-        self._file = GrowingFile(part_of(path))
+        self._file = AppendOnlyFile(part_of(path))
 
     @property
     def settled(self) -> bool:
@@ -145,12 +145,12 @@ class FileSink:
     def begin(self) -> None:
         self._file.begin()
 
-    def resume(self, mark: Mark, sizes: Sequence[int] = ()) -> None:
-        if mark.complete and not self._file.path.exists():
-            if not self.path.is_file() or self.path.stat().st_size != mark.size:
+    def resume(self, checkpoint: Checkpoint, sizes: Sequence[int] = ()) -> None:
+        if checkpoint.complete and not self._file.path.exists():
+            if not self.path.is_file() or self.path.stat().st_size != checkpoint.size:
                 raise ArtefactError(f"{self._file.path} is gone: use --restart")
             return  # it got its name before it was cut off
-        self._file.resume(mark.size, mark.crc)
+        self._file.resume(checkpoint.size, checkpoint.crc)
 
     def pass_over(self, name: str) -> None:
         pass

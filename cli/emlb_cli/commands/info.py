@@ -10,8 +10,8 @@ from typing import Annotated, Any
 
 import typer
 
-from emlb_cli.choices import Precision, Provider
-from emlb_cli.common import one_sentence_errors
+from emlb_cli.shared.console import one_sentence_errors
+from emlb_cli.shared.enums import Precision, Provider
 from emlb_runtime import __version__
 
 PROGRAM = "emlb info"

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from emlb_runtime.errors import ConfigError
 
 from .compression import Compression, check_compression, compression_of
-from .sinks import part_of
+from .writers import part_of
 
 STDOUT = "-"
 FOLDER_FORMAT = "brat"
@@ -19,24 +19,40 @@ FOLDER_STATE = "emlb-run.state"
 
 
 @dataclass(frozen=True)
-class Target:
+class OutputSpec:
     """What is to be written, and where.
 
     Attributes:
         out: a file, a folder for brat and for shards, or ``-``.
         format: ``triples``, ``documents`` or ``brat``.
-        compression: of the file or the shards.
+        compress: of the file or the shards; None goes by how the file's name ends.
         shard_notes: notes to a shard; None for a single file.
         redact_text: leave the text of mentions out.
         keep_text: write the text of notes into documents.
     """
 
     out: str
-    format: str
-    compression: Compression = Compression.NONE
+    format: str = "triples"
+    compress: Compression | None = None
     shard_notes: int | None = None
     redact_text: bool = False
     keep_text: bool = False
+
+    def settings(self) -> dict[str, str]:
+        """The options by name, as a run's fingerprint has them: all but the place."""
+        return {
+            f"--{field.name.replace('_', '-')}": str(getattr(self, field.name))
+            for field in fields(self)
+            if field.name not in ("out", "compress")
+        } | {"--compress": str(self.compression)}
+
+    @property
+    def compression(self) -> Compression:
+        """How files are compressed."""
+        if self.compress is not None:
+            return self.compress
+        is_named = not self.is_folder and self.out != STDOUT
+        return compression_of(self.out) if is_named else Compression.NONE
 
     @property
     def is_folder(self) -> bool:
@@ -72,14 +88,7 @@ class Target:
         return [self.path, self.growing, self.state]
 
 
-def choose_compression(out: str, asked: Compression | None, *, many: bool) -> Compression:
-    """The compression that was asked for, else the one that a file's name ends in."""
-    if asked is not None:
-        return asked
-    return Compression.NONE if many or out == STDOUT else compression_of(out)
-
-
-def check_output(target: Target, *, notes: Sequence[Path]) -> None:
+def check_output(target: OutputSpec, *, notes: Sequence[Path]) -> None:
     """Refuse an output that cannot be written, or that would overwrite a note.
 
     Args:
@@ -114,7 +123,7 @@ def _is_special(out: str) -> bool:
     return os.path.exists(out) and not os.path.isfile(out)
 
 
-def _check_options(target: Target) -> None:
+def _check_options(target: OutputSpec) -> None:
     check_compression(target.compression)
     if target.keep_text and (target.format != "documents" or target.redact_text):
         raise ConfigError(
@@ -149,7 +158,7 @@ def _check_file(out: str, notes: Sequence[Path]) -> None:
         raise ConfigError(f"--out {out} is one of the notes: name another file")
 
 
-def _check_folder(target: Target, notes: Sequence[Path]) -> None:
+def _check_folder(target: OutputSpec, notes: Sequence[Path]) -> None:
     out = target.out
     option = "--format brat" if target.format == FOLDER_FORMAT else "--shard-notes"
     if out == STDOUT:

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import TypeVar
 
 from emlb_runtime import __version__
+from emlb_runtime.batch.compression import Compression
+from emlb_runtime.batch.output_spec import STDOUT
 from emlb_runtime.formats.text import DECODING_ERRORS, MARKUP
 
-from .choices import Format, Precision, Provider
-from .compression import Compression
-from .target import STDOUT
+from .enums import Format, Precision, Provider
 
 _DESCRIPTION = """\
 Extract entities and relations from clinical notes.

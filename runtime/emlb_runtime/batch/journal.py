@@ -1,21 +1,21 @@
-"""The state file of an unfinished run: what it was asked, and how far its output can be relied on.
+"""The journal of an unfinished run: what it was asked, and how far its output can be relied on.
 
-It lies beside the output and vanishes when that is complete. The first line is the run's
-fingerprint; each further line is a mark: so many notes are done, and then the output had so many
-bytes with that checksum, and these files of it were finished. Lines are JSON with a checksum of
-their own and are only ever added:
+The file lies next to the output and is removed when that is complete. The first line is the run's
+fingerprint. Each further line is a checkpoint: how many notes are done, how many bytes the output
+had then, their checksum, and the files that were finished. Lines are JSON with a checksum of their
+own, and are only ever added:
 
     {"format":2,"fingerprint":{…}} 5f0c2b1e
     {"notes":64,"size":48211,"crc":2868210402,"tally":[64,512,201,0,0],"sizes":[],…} 0a3c…
 
-The order is what makes a run survive: the output is written and synced first, and only then is the
-mark that speaks of it written and synced. A mark is therefore never ahead of the output. What the
-output holds beyond the last whole mark is cut off and extracted again, which gives the same bytes.
-A mark that was torn by the crash counts for nothing. So a kill, a full disk or a power cut at any
-instant costs at most the work since the last mark.
+The order of writes is what makes a run survive. The output is written and synced first; only then
+is the checkpoint that describes it written and synced. A checkpoint is therefore never ahead of the
+output. What the output holds beyond the last whole checkpoint is cut off and extracted again, which
+gives the same bytes. A checkpoint that the crash tore counts for nothing. So a kill, a full disk or
+a power cut at any instant costs at most the work since the last checkpoint.
 
 The file holds no text of a note and no note's name, only hashes. Whoever runs holds a lock on it,
-which the system lets go when the process dies.
+which the system releases when the process dies.
 """
 
 from __future__ import annotations
@@ -41,16 +41,16 @@ _START = b'{"format":'
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
+class Checkpoint:
     """How far an output can be relied on.
 
     Attributes:
         notes: notes and error records that are dealt with.
         size: bytes of the file that grows.
         crc: CRC-32 of these bytes.
-        tally: what has been counted, as ``Tally.counts`` gives it.
-        sizes: what the sink says of the files that were finished since the mark before; see
-            ``Sink.sizes``.
+        tally: what has been counted, as ``RunStats.counts`` gives it.
+        sizes: what the writer says of the files that were finished since the checkpoint before; see
+            ``BatchWriter.sizes``.
         complete: nothing is left to do but to give the output its name.
     """
 
@@ -78,18 +78,18 @@ class Mark:
         )
 
 
-class RunState:
-    """An open and locked state file; make one with ``RunState.open``.
+class Journal:
+    """An open and locked state file; make one with ``Journal.open``.
 
     Attributes:
         path: the file.
-        mark: the last mark; one of no notes for a run that has just begun.
-        sizes: what all marks of an earlier run say of finished files.
+        checkpoint: the last checkpoint; one of no notes for a run that has just begun.
+        sizes: what all checkpoints of an earlier run say of finished files.
     """
 
     def __init__(self, path: Path, descriptor: int) -> None:
         self.path = path
-        self.mark = Mark()
+        self.checkpoint = Checkpoint()
         self.sizes = array("q")
         self._descriptor = descriptor
 
@@ -116,7 +116,7 @@ class RunState:
             os.close(descriptor)
 
     def read(self) -> Fingerprint | None:
-        """The fingerprint of the run that left the file, and in ``mark`` how far it came.
+        """The fingerprint of the run that left the file, and in ``checkpoint`` how far it came.
 
         Returns:
             None if there is none: the file is new, or the run was killed before it began.
@@ -139,35 +139,35 @@ class RunState:
             ) from None
         size = len(header) + 1
         for line in rest.splitlines(keepends=True):
-            mark = _read_mark(line)
-            if mark is None:  # torn; nothing behind it can be relied on
+            checkpoint = _read_checkpoint(line)
+            if checkpoint is None:  # torn; nothing behind it can be relied on
                 break
-            self.mark = mark
-            self.sizes.extend(mark.sizes)
+            self.checkpoint = checkpoint
+            self.sizes.extend(checkpoint.sizes)
             size += len(line)
         disk.truncate(self._descriptor, size, self.path)
         return fingerprint
 
     def begin(self, fingerprint: Fingerprint) -> None:
-        """Begin the file anew.
+        """Begin the file again.
 
         Raises:
             OSError: if it cannot be written.
         """
-        self.mark = Mark()
+        self.checkpoint = Checkpoint()
         self.sizes = array("q")
         disk.truncate(self._descriptor, 0, self.path)
         self._append({"format": FORMAT, "fingerprint": fingerprint.to_json()})
         disk.sync_folder(self.path.parent)
 
-    def record(self, mark: Mark) -> None:
-        """Add a mark; what it says of the output must have been synced.
+    def record(self, checkpoint: Checkpoint) -> None:
+        """Add a checkpoint; what it says of the output must have been synced.
 
         Raises:
-            OSError: if it cannot be written; the mark before it still holds.
+            OSError: if it cannot be written; the checkpoint before it still holds.
         """
-        self._append(asdict(mark))
-        self.mark = mark
+        self._append(asdict(checkpoint))
+        self.checkpoint = checkpoint
 
     def remove(self) -> None:
         """Remove the file, still locked: the output is complete, or there is none."""
@@ -200,10 +200,10 @@ def _unseal(line: bytes) -> dict[str, Any] | None:
     return values if isinstance(values, dict) else None
 
 
-def _read_mark(line: bytes) -> Mark | None:
+def _read_checkpoint(line: bytes) -> Checkpoint | None:
     values = _unseal(line[:-1]) if line.endswith(b"\n") else None
     try:
-        return None if values is None else Mark.from_json(values)
+        return None if values is None else Checkpoint.from_json(values)
     except (KeyError, TypeError, ValueError):
         return None
 

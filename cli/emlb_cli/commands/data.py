@@ -9,9 +9,9 @@ from typing import Annotated
 
 import typer
 
-from emlb_cli.common import ExitCode, one_sentence_errors
-from emlb_cli.inputs import choose_columns
-from emlb_cli.options import Format, IdColumn, TextColumn, Texts
+from emlb_cli.shared.console import ExitCode, one_sentence_errors
+from emlb_cli.shared.options import Format, IdColumn, TextColumn, Texts
+from emlb_runtime.batch.inputs import choose_columns
 
 PROGRAM = "emlb data"
 

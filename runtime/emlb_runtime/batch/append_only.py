@@ -12,7 +12,7 @@ from emlb_runtime.formats import disk
 _BLOCK = 1 << 20
 
 
-class GrowingFile:
+class AppendOnlyFile:
     """A file that is only added to, with the checksum of all it holds.
 
     Args:

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from emlb_cli.choices import Precision
-from emlb_cli.common import one_sentence_errors
+from emlb_cli.shared.console import one_sentence_errors
+from emlb_cli.shared.enums import Precision
 
 PROGRAM = "emlb explain"
 

@@ -12,19 +12,19 @@ from emlb_runtime.formats import disk
 from emlb_runtime.formats.writers import ERRORS_FILE, brat_stem, error_line, write_brat_pair
 from emlb_runtime.records import Document, ErrorRecord
 
+from .append_only import AppendOnlyFile
 from .compression import Compression
-from .growing import GrowingFile
-from .sinks import FileSink
-from .state import Mark
+from .journal import Checkpoint
+from .writers import FileWriter
 
 _NO_PAIR = (-1, -1)
 
 
-class ShardSink:
+class ShardWriter:
     """JSON lines in ``part-00001.jsonl`` and so on, so many notes in each.
 
-    A shard has its name when it is complete. That is after the mark that says so, hence no
-    mark ever speaks of the middle of a shard that has got its name.
+    A shard gets its name when it is complete, after the checkpoint that says so. No checkpoint ever
+    describes the middle of a shard that has its name.
 
     Args:
         folder: where they lie.
@@ -76,17 +76,19 @@ class ShardSink:
         self._clear()
         self._shard.begin()
 
-    def resume(self, mark: Mark, sizes: Sequence[int]) -> None:
-        number, self._held = divmod(mark.notes, self._notes)
-        named = bool(mark.notes) and not self._held  # the mark before a shard gets its name
-        self._number = number if named and not mark.complete else number + 1
+    def resume(self, checkpoint: Checkpoint, sizes: Sequence[int]) -> None:
+        number, self._held = divmod(checkpoint.notes, self._notes)
+        named = (
+            bool(checkpoint.notes) and not self._held
+        )  # the checkpoint before a shard gets its name
+        self._number = number if named and not checkpoint.complete else number + 1
         for earlier in range(1, self._number):
             _check_finished(self._path(earlier), sizes[earlier - 1])
         self._shard = self._open_shard(self._number)
         if not named:
-            self._shard.resume(mark)
-        elif not mark.complete:
-            self._shard.resume(replace(mark, complete=True))
+            self._shard.resume(checkpoint)
+        elif not checkpoint.complete:
+            self._shard.resume(replace(checkpoint, complete=True))
             self.roll()
 
     def pass_over(self, name: str) -> None:
@@ -139,8 +141,8 @@ class ShardSink:
     def _path(self, number: int) -> Path:
         return self._folder / f"part-{number:05}.jsonl{self._compression.suffix}"
 
-    def _open_shard(self, number: int) -> FileSink:
-        return FileSink(
+    def _open_shard(self, number: int) -> FileWriter:
+        return FileWriter(
             self._path(number),
             format=self._format,
             compression=self._compression,
@@ -149,11 +151,11 @@ class ShardSink:
         )
 
 
-class BratSink:
+class BratFolderWriter:
     """A pair of files per note, each whole or not there, and the errors in one that grows.
 
     Every file is synced before it gets its name, for a torn one would look like another note.
-    To begin anew all pairs are removed: unlike for ``open_writer``, there must have been none.
+    To begin again all pairs are removed: unlike for ``open_writer``, there must have been none.
 
     Args:
         folder: where they lie.
@@ -166,7 +168,7 @@ class BratSink:
         self._folder = folder
         self.sizes: list[int] = []
         self._finished: Iterator[tuple[int, int]] = iter(())
-        self._errors = GrowingFile(folder / ERRORS_FILE)
+        self._errors = AppendOnlyFile(folder / ERRORS_FILE)
 
     @property
     def size(self) -> int:
@@ -180,10 +182,10 @@ class BratSink:
         self._clear()
         self._errors.begin()
 
-    def resume(self, mark: Mark, sizes: Sequence[int]) -> None:
+    def resume(self, checkpoint: Checkpoint, sizes: Sequence[int]) -> None:
         for path in self._folder.glob(f".*{disk.PARTIAL}"):
             disk.remove(path)
-        self._errors.resume(mark.size, mark.crc)
+        self._errors.resume(checkpoint.size, checkpoint.crc)
         self._finished = zip(sizes[::2], sizes[1::2], strict=True)
 
     def pass_over(self, name: str) -> None:

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from emlb_cli.common import one_sentence_errors
-from emlb_cli.options import Corpora, Data, Format, Limit, Part, Split, Task, Texts
+from emlb_cli.shared.console import one_sentence_errors
+from emlb_cli.shared.options import Corpora, Data, Format, Limit, Part, Split, Task, Texts
 
 PROGRAM = "emlb stability"
 

@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from emlb_cli.choices import Precision, Provider
-from emlb_cli.common import one_sentence_errors
+from emlb_cli.shared.console import one_sentence_errors
+from emlb_cli.shared.enums import Precision, Provider
 from emlb_runtime.errors import ConfigError
 
 PROGRAM = "emlb bench"
@@ -54,7 +54,7 @@ def command(
     meanwhile say little. Neither the notes nor what is found in them is shown or kept.
     """
     with one_sentence_errors(PROGRAM):
-        from emlb_cli import bench_output
+        from emlb_cli.shared import bench_tables as bench_output
         from emlb_runtime.bench import Setting, measure_apart
 
         if plot is not None:

@@ -12,7 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from emlb_runtime.errors import ArtefactError, ConfigError, DataError
-from emlb_runtime.formats.text import NoteFile, find_notes, read_note, read_notes
+from emlb_runtime.formats.text import (
+    NoteFile,
+    encoding_name,
+    find_notes,
+    read_note,
+    read_notes,
+)
 from emlb_runtime.records import ErrorRecord, Note
 
 if TYPE_CHECKING:
@@ -42,6 +48,25 @@ class Reading:
     columns: NoteColumns | None = None
     rows: NoteEvents | None = None
     counts: RowCounts | None = None
+
+    def settings(self) -> dict[str, str]:
+        """The options by name, as a run's fingerprint has them; choices of patients hashed."""
+        from .fingerprint import hashed
+
+        rows = self.rows
+        return {
+            "--encoding": encoding_name(self.encoding),
+            "--errors": self.errors,
+            "--markup": self.markup,
+            **self._column_settings(),
+            "--category": hashed(sorted(rows.categories) if rows else ()),
+            "--subject": hashed(sorted(rows.subjects) if rows else ()),
+        }
+
+    def _column_settings(self) -> dict[str, str]:
+        if self.columns is None:
+            return {}
+        return {"--text-column": self.columns.text, "--id-column": self.columns.id or "not set"}
 
 
 def find_some_notes(

@@ -15,13 +15,17 @@ import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from emlb_runtime import __version__
 from emlb_runtime.errors import BundleError
 from emlb_runtime.records import ErrorRecord, Note
 
+from .hardware import identify_machine
 from .inputs import Input, name_of
+
+if TYPE_CHECKING:
+    from emlb_runtime.extract import Extractor
 
 _CHECK = 4
 """Bytes kept of the hash of one name or state: to find what differs. That something does
@@ -157,6 +161,19 @@ def identify_model(folder: Path | None) -> str:
     except (OSError, ValueError, KeyError, TypeError):
         raise BundleError(f"{path} cannot be read") from None
     return f"{label} {hashlib.sha256(data).hexdigest()[:16]}"
+
+
+def identify_extractor(extractor: Extractor) -> dict[str, str]:
+    """What decides an extractor's results: its model and options, and where it runs."""
+    info, recipe = extractor.info, extractor.recipe
+    return {
+        "--min-score": str(recipe.min_score),
+        "the model": identify_model(None if recipe.bundle is None else Path(recipe.bundle)),
+        "the precision": info.precision,
+        "the provider": info.provider,
+        "the windows per run": str(info.batch),
+        "the machine": identify_machine(info.provider),
+    }
 
 
 def identify_software() -> dict[str, str]:

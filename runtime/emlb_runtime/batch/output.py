@@ -1,11 +1,10 @@
-"""Where `emlb-run` writes: standard output, a file, a folder of shards, or a brat folder.
+"""Where a run writes: standard output, a file, a folder of shards, or a brat folder.
 
-Files and folders survive a run that is killed: started again with the same command it goes on, and
-the end is byte-identical to what an unbroken run writes. ``state`` says by which order of writes,
-``sinks`` and ``folders`` how each kind of output is cut off at a mark. A file has its name when it
-is complete and grows as ``FILE.part`` until then; so does each shard. The files of a brat folder
-have their names one by one. Standard output, pipes and devices are written as they stand and cannot
-be continued.
+Files and folders survive a run that is killed. The same job goes on, and ends with the bytes of an
+unbroken run. ``journal`` explains the order of writes; ``writers`` and ``folder_writers`` how each
+kind of output is cut off at a checkpoint. A file grows as ``FILE.part`` and has its own name when
+it is complete; so does each shard. The files of a brat folder have their names one by one.
+Standard output, pipes and devices are written as they stand and cannot be continued.
 """
 
 from __future__ import annotations
@@ -23,10 +22,10 @@ from emlb_runtime.errors import ArtefactError, DataError
 from emlb_runtime.formats import disk
 from emlb_runtime.records import Document, ErrorRecord
 
-from .folders import BratSink, ShardSink, check_empty
-from .sinks import FileSink, Sink
-from .state import Mark, RunState
-from .target import FOLDER_FORMAT, STDOUT, Target, check_part
+from .folder_writers import BratFolderWriter, ShardWriter, check_empty
+from .journal import Checkpoint, Journal
+from .output_spec import FOLDER_FORMAT, STDOUT, OutputSpec, check_part
+from .writers import BatchWriter, FileWriter
 
 if TYPE_CHECKING:
     from emlb_runtime.formats.writers import Writer
@@ -34,7 +33,7 @@ if TYPE_CHECKING:
     from .fingerprint import Fingerprint
 
 CHECKPOINT_SECONDS = 1.0
-"""How much work a kill may cost, beside what is under way. A mark waits for the disk twice."""
+"""How much finished work a kill may cost. A checkpoint waits for the disk twice."""
 
 
 class Output(Protocol):
@@ -58,7 +57,7 @@ class Output(Protocol):
     def write(self, result: Document | ErrorRecord) -> Document | ErrorRecord:
         """Write a result, or why the format cannot hold it; returns what it wrote."""
 
-    def mark(self, counts: tuple[int, ...]) -> None:
+    def checkpoint(self, counts: tuple[int, ...]) -> None:
         """The result is written, and with it so much has been counted."""
 
     def complete(self) -> None:
@@ -67,14 +66,14 @@ class Output(Protocol):
 
 @contextmanager
 def open_output(
-    target: Target, fingerprint: Fingerprint | None, *, restart: bool = False
+    target: OutputSpec, fingerprint: Fingerprint | None, *, restart: bool = False
 ) -> Iterator[Output]:
     """An output, continued if an unfinished run left one; call ``complete`` at its end.
 
     Args:
         target: what is to be written.
         fingerprint: what decides its bytes; None if it cannot be continued.
-        restart: begin anew, whatever an unfinished run has left.
+        restart: begin again, whatever an unfinished run has left.
 
     Raises:
         ArtefactError: if an unfinished run was asked something else, naming what; or if what
@@ -113,7 +112,7 @@ class _StreamOutput:
     def write(self, result: Document | ErrorRecord) -> Document | ErrorRecord:
         return _write(result, self._writer)
 
-    def mark(self, counts: tuple[int, ...]) -> None:
+    def checkpoint(self, counts: tuple[int, ...]) -> None:
         self.done += 1
 
     def complete(self) -> None:
@@ -121,44 +120,46 @@ class _StreamOutput:
 
 
 class _ResumableOutput:
-    """A sink with its state file."""
+    """A writer with its state file."""
 
-    def __init__(self, sink: Sink, state: RunState) -> None:
-        self._sink = sink
+    def __init__(self, writer: BatchWriter, state: Journal) -> None:
+        self._writer = writer
         self._state = state
-        self._notes = state.mark.notes
-        self.counts = state.mark.tally
-        self._ready = state.mark
+        self._notes = state.checkpoint.notes
+        self.counts = state.checkpoint.tally
+        self._ready = state.checkpoint
         self._recorded_at = time.monotonic()
         self._is_complete = False
 
     @property
     def done(self) -> int:
-        return self._state.mark.notes
+        return self._state.checkpoint.notes
 
     def pass_over(self, name: str) -> None:
-        self._sink.pass_over(name)
+        self._writer.pass_over(name)
 
     def write(self, result: Document | ErrorRecord) -> Document | ErrorRecord:
-        return _write(result, self._sink)
+        return _write(result, self._writer)
 
-    def mark(self, counts: tuple[int, ...]) -> None:
+    def checkpoint(self, counts: tuple[int, ...]) -> None:
         self._notes += 1
         self.counts = counts
-        if not self._sink.settled:
+        if not self._writer.settled:
             return
-        self._ready = self._mark()
+        self._ready = self._checkpoint()
         is_due = time.monotonic() - self._recorded_at >= CHECKPOINT_SECONDS
-        if is_due or self._sink.full:
+        if is_due or self._writer.full:
             self._record(self._ready)
-        if self._sink.full:
-            self._sink.roll()
+        if self._writer.full:
+            self._writer.roll()
 
     def complete(self) -> None:
-        if not self._state.mark.complete:  # else it was cut off when only its name was missing
-            self._sink.end()
-            self._record(self._mark(complete=True))
-        self._sink.publish()
+        if (
+            not self._state.checkpoint.complete
+        ):  # else it was cut off when only its name was missing
+            self._writer.end()
+            self._record(self._checkpoint(complete=True))
+        self._writer.publish()
         self._state.remove()
         self._is_complete = True
 
@@ -167,44 +168,53 @@ class _ResumableOutput:
         if self._is_complete:
             return
         with suppress(OSError):
-            if recording and self._ready.notes > self._state.mark.notes:
+            if recording and self._ready.notes > self._state.checkpoint.notes:
                 self._record(self._ready)
-        if not self._state.mark.notes:
+        if not self._state.checkpoint.notes:
             with suppress(OSError):
-                self._sink.discard()
+                self._writer.discard()
                 self._state.remove()
 
     def close(self) -> None:
-        self._sink.close()
+        self._writer.close()
         self._state.close()
 
-    def _mark(self, *, complete: bool = False) -> Mark:
-        sink = self._sink
-        return Mark(self._notes, sink.size, sink.crc, self.counts, tuple(sink.sizes), complete)
+    def _checkpoint(self, *, complete: bool = False) -> Checkpoint:
+        writer = self._writer
+        return Checkpoint(
+            self._notes, writer.size, writer.crc, self.counts, tuple(writer.sizes), complete
+        )
 
-    def _record(self, mark: Mark) -> None:
-        self._sink.sync()
-        self._state.record(mark)
-        del self._sink.sizes[: len(mark.sizes)]
+    def _record(self, checkpoint: Checkpoint) -> None:
+        self._writer.sync()
+        self._state.record(checkpoint)
+        del self._writer.sizes[: len(checkpoint.sizes)]
         self._recorded_at = time.monotonic()
 
 
-def _open_resumable(target: Target, fingerprint: Fingerprint, *, restart: bool) -> _ResumableOutput:
+def _open_resumable(
+    target: OutputSpec, fingerprint: Fingerprint, *, restart: bool
+) -> _ResumableOutput:
     if target.is_folder:
         disk.make_folder(target.path)
-    state = RunState.open(target.state)
-    sink = _make_sink(target)
+    state = Journal.open(target.state)
+    writer = _make_writer(target)
     try:
-        _begin_or_resume(target, sink, state, fingerprint, restart=restart)
+        _begin_or_resume(target, writer, state, fingerprint, restart=restart)
     except BaseException:
-        sink.close()
+        writer.close()
         state.close()
         raise
-    return _ResumableOutput(sink, state)
+    return _ResumableOutput(writer, state)
 
 
 def _begin_or_resume(
-    target: Target, sink: Sink, state: RunState, fingerprint: Fingerprint, *, restart: bool
+    target: OutputSpec,
+    writer: BatchWriter,
+    state: Journal,
+    fingerprint: Fingerprint,
+    *,
+    restart: bool,
 ) -> None:
     try:
         earlier = state.read()
@@ -212,31 +222,31 @@ def _begin_or_resume(
         if not restart:
             raise
         earlier = None
-        _discard(sink, state)
+        _discard(writer, state)
     if restart and earlier is not None:
-        _discard(_sink_of(earlier, target), state)
+        _discard(_writer_of(earlier, target), state)
         earlier = None
     if earlier is None:
-        _begin(target, sink, state, fingerprint)
+        _begin(target, writer, state, fingerprint)
         return
     if differences := fingerprint.differences(earlier):
         raise ArtefactError(
             f"{target.state} is of an unfinished run that differs in {'; '.join(differences)}:"
-            " give the command as it was, or begin anew with --restart"
+            " give the command as it was, or begin again with --restart"
         )
-    if state.mark.notes or state.mark.complete:
-        sink.resume(state.mark, state.sizes)
+    if state.checkpoint.notes or state.checkpoint.complete:
+        writer.resume(state.checkpoint, state.sizes)
     else:
-        sink.begin()
+        writer.begin()
 
 
-def _discard(sink: Sink, state: RunState) -> None:
+def _discard(writer: BatchWriter, state: Journal) -> None:
     """Remove what was written, before the state file ceases to say that it is ours."""
-    sink.discard()
+    writer.discard()
     disk.sync_folder(state.path.parent)
 
 
-def _sink_of(earlier: Fingerprint, target: Target) -> Sink:
+def _writer_of(earlier: Fingerprint, target: OutputSpec) -> BatchWriter:
     """What the unfinished run wrote to; it may have been asked for another kind of folder.
 
     Raises:
@@ -245,11 +255,13 @@ def _sink_of(earlier: Fingerprint, target: Target) -> Sink:
     format = earlier.settings.get("--format", target.format)
     if target.is_folder and (format == FOLDER_FORMAT) != (target.format == FOLDER_FORMAT):
         check_empty(target.path, format=target.format)
-        return _make_sink(replace(target, format=format, shard_notes=1))
-    return _make_sink(target)
+        return _make_writer(replace(target, format=format, shard_notes=1))
+    return _make_writer(target)
 
 
-def _begin(target: Target, sink: Sink, state: RunState, fingerprint: Fingerprint) -> None:
+def _begin(
+    target: OutputSpec, writer: BatchWriter, state: Journal, fingerprint: Fingerprint
+) -> None:
     """Begin, or leave nothing behind; but what lies there without a state is not ours."""
     with ExitStack() as undo:
         undo.callback(state.remove)
@@ -259,16 +271,16 @@ def _begin(target: Target, sink: Sink, state: RunState, fingerprint: Fingerprint
             check_part(target.growing)
         # The state first: should this be cut off too, what is left is known to be ours.
         state.begin(fingerprint)
-        undo.callback(sink.discard)
-        sink.begin()
+        undo.callback(writer.discard)
+        writer.begin()
         undo.pop_all()
 
 
-def _make_sink(target: Target) -> Sink:
+def _make_writer(target: OutputSpec) -> BatchWriter:
     if target.format == FOLDER_FORMAT:
-        return BratSink(target.path)
+        return BratFolderWriter(target.path)
     if target.shard_notes is not None:
-        return ShardSink(
+        return ShardWriter(
             target.path,
             notes=target.shard_notes,
             format=target.format,
@@ -276,7 +288,7 @@ def _make_sink(target: Target) -> Sink:
             redact_text=target.redact_text,
             keep_text=target.keep_text,
         )
-    return FileSink(
+    return FileWriter(
         target.path,
         format=target.format,
         compression=target.compression,
@@ -285,7 +297,7 @@ def _make_sink(target: Target) -> Sink:
     )
 
 
-def _write(result: Document | ErrorRecord, writer: Writer | Sink) -> Document | ErrorRecord:
+def _write(result: Document | ErrorRecord, writer: Writer | BatchWriter) -> Document | ErrorRecord:
     """Write a result, or a record of why the format cannot hold it; returns what it wrote."""
     if not isinstance(result, ErrorRecord):
         try:
@@ -299,7 +311,7 @@ def _write(result: Document | ErrorRecord, writer: Writer | Sink) -> Document | 
 
 
 @contextmanager
-def _open_stream(target: Target) -> Iterator[Writer]:
+def _open_stream(target: OutputSpec) -> Iterator[Writer]:
     from emlb_runtime.formats.writers import open_writer
 
     text = {"redact_text": target.redact_text, "keep_text": target.keep_text}
