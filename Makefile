@@ -16,7 +16,7 @@ JOBS ?= auto
 INSTALL := -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow fuzz check format format-check lint types layers audit lock release clean
+.PHONY: help demo test test-slow fuzz check format format-check lint types layers docs audit lock release clean
 
 help:
 	@echo 'make demo       install the light runtime and extract triples from examples/notes'
@@ -26,6 +26,7 @@ help:
 	@echo 'make check      format, lint, types, layers, known vulnerabilities, tests'
 	@echo 'make format     rewrite the sources in the house format'
 	@echo 'make lock       write the hashes that CI installs by, .ci/*.lock, anew'
+	@echo 'make docs       build the documentation into .site'
 	@echo 'make release VERSION=X  changelog, version, tag, wheel, sdist and SBOM of a release'
 	@echo 'make clean      remove the two environments and what the demo wrote'
 
@@ -46,7 +47,7 @@ fuzz: $(DEV)/.installed
 	@$(DEV_BIN)/python -c 'import atheris' 2>/dev/null || $(DEV_BIN)/python -m pip install --quiet atheris
 	$(DEV_BIN)/python -m tests.fuzz.run --seconds $(FUZZ_SECONDS)
 
-check: format-check lint types layers audit test
+check: format-check lint types layers docs audit test
 
 format: $(DEV)/.installed
 	$(DEV_BIN)/ruff check --fix .
@@ -63,6 +64,9 @@ types: $(DEV)/.installed
 
 layers: $(DEV)/.installed
 	$(DEV_BIN)/lint-imports
+
+docs: $(DEV)/.installed
+	NO_MKDOCS_2_WARNING=1 $(DEV_BIN)/mkdocs build --strict --quiet --site-dir .site
 
 # AUDIT='--ignore-vuln ID' for what has been judged harmless here.
 audit: $(DEV)/.installed

@@ -1,18 +1,37 @@
-"""Fill pages from the code as the site is built: the help of each command."""
+"""Fill pages as the site is built: the help of each command, and pages kept at the root."""
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
+from pathlib import Path
 from typing import Any
+from unittest import mock
 
+_ROOT = Path(__file__).resolve().parent.parent
+_INCLUDE = re.compile(r"^\{\{ include: (.+) \}\}$", re.MULTILINE)
+_LINK = re.compile(r"\[([^\]]+)\]\(([^)#:]+)\)")
 _HELP = re.compile(r"^\{\{ help: (.+) \}\}$", re.MULTILINE)
 _WIDTH = 96
 
 
-def on_page_markdown(markdown: str, **_: Any) -> str:
-    """Replace ``{{ help: COMMAND }}`` by what that command prints for ``--help``."""
+def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
+    """Replace ``{{ help: COMMAND }}`` by that command's help, ``{{ include: FILE }}`` by a file."""
+    markdown = _INCLUDE.sub(lambda found: include(found[1], Path(page.file.src_uri)), markdown)
     return _HELP.sub(lambda found: f"```text\n{command_help(found[1])}\n```", markdown)
+
+
+def include(name: str, page: Path) -> str:
+    """A file of the repository's root. Its links into ``docs`` lead on; others become words."""
+
+    def link(found: re.Match[str]) -> str:
+        words, target = found[1], Path(found[2])
+        if target.parts[0] != "docs":
+            return words
+        return f"[{words}]({os.path.relpath(Path(*target.parts[1:]), page.parent)})"
+
+    return _LINK.sub(link, (_ROOT / name).read_text(encoding="utf-8"))
 
 
 def command_help(command: str) -> str:
@@ -38,9 +57,6 @@ def command_help(command: str) -> str:
 
 
 def _run_help() -> str:
-    import os
-    from unittest import mock
-
     from emlb_cli.shared.run_parser import _parser
 
     with mock.patch.dict(os.environ, {"COLUMNS": str(_WIDTH)}):
