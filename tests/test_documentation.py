@@ -34,7 +34,7 @@ def test_python_runs_as_it_stands(page: str, capsys: pytest.CaptureFixture[str])
     names: dict[str, Any] = {}  # a page's blocks build on each other
     for number, block in enumerate(blocks(page, "python"), start=1):
         exec(compile(block, f"{page}, block {number}", "exec"), names)
-    if not page.startswith("docs/how-to"):
+    if any(re.search(r"^ *print\(", block, flags=re.MULTILINE) for block in blocks(page, "python")):
         assert capsys.readouterr().out
 
 
