@@ -6,14 +6,10 @@ import math
 import os
 import platform
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from .cgroups import read_limits
-
-INT8_INSTRUCTIONS = ("avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "i8mm")
-"""Each multiplies 8-bit numbers and adds them up in 32 bits; one is enough."""
 
 _CPUINFO = Path("/proc/cpuinfo")
 _CPUINFO_BYTES = 16_384  # the first processor: the file of a large machine takes long to read
@@ -23,7 +19,6 @@ _SHOWN = (
     *("sse4_2", "fma", "avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16"),
     *("amx_bf16", "amx_int8", "asimd", "asimdhp", "asimddp", "bf16", "i8mm", "sve", "sve2"),
 )
-_X86 = ("x86_64", "amd64", "i386", "i686")
 
 # Of Arm only: on x86, neither macOS nor Windows says whether there is VNNI.
 _SYSCTL = {
@@ -54,11 +49,6 @@ class Machine:
     memory: int
     instructions: tuple[str, ...] | None
 
-    @property
-    def is_x86(self) -> bool:
-        """Whether the processor speaks x86."""
-        return self.architecture.lower() in _X86
-
 
 def read_machine() -> Machine:
     """This machine."""
@@ -88,27 +78,6 @@ def parse_instructions(cpuinfo: str) -> tuple[str, ...] | None:
 def parse_processor(cpuinfo: str) -> str:
     """The processor's name in Linux's ``/proc/cpuinfo``; empty where it has none."""
     return _value(cpuinfo, "model name")
-
-
-def int8_warning(machine: Machine, *, enough: Sequence[str] = INT8_INSTRUCTIONS) -> str:
-    """One sentence if int8 may be inexact on this machine; else nothing.
-
-    Without instructions that add products of 8-bit numbers up in 32 bits, x86 adds pairs of
-    them in 16, which can overflow and is then cut. Arm's older instructions do not cut.
-
-    Args:
-        machine: that int8 is to run on.
-        enough: instruction sets of which one will do.
-    """
-    if not machine.is_x86 or machine.instructions is None:
-        return ""
-    if set(enough) & set(machine.instructions):
-        return ""
-    return (
-        f"this processor has none of {', '.join(enough)}: int8 is slow on it, and its sums may be"
-        " cut, so that scores differ from the model card's; --precision fp32 is exact, where the"
-        " bundle has it"
-    )
 
 
 def available_cores() -> int:

@@ -6,15 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .bundle import BundleConfig
+from .arithmetic import Products, choose_products, self_test
+from .bundle_config import BundleConfig
 from .errors import BackendError
-from .machine import (
-    INT8_INSTRUCTIONS,
-    available_cores,
-    int8_warning,
-    read_machine,
-    requested_threads,
-)
+from .machine import available_cores, requested_threads
 from .providers import (
     PROVIDERS,
     choose_provider,
@@ -44,6 +39,7 @@ class Plan:
         workers: windows, or batches of them, encoded at a time.
         batch: windows per run of the network.
         notes: sentences about the choice and its limits.
+        products: the kind of int8's products; None for other precisions.
     """
 
     asked: str
@@ -53,6 +49,7 @@ class Plan:
     workers: int
     batch: int
     notes: tuple[str, ...] = ()
+    products: Products | None = None
 
 
 def make_plan(
@@ -75,7 +72,8 @@ def make_plan(
         batch: None is 1, where padding only costs, and more on an NVIDIA GPU.
 
     Raises:
-        BackendError: if the provider asked for is not to be had, saying what is missing.
+        BackendError: if the provider asked for is not to be had, saying what is missing; or if
+            int8 is asked for and is not exact here.
         ConfigError: if the bundle has no encoder of the precision asked for.
     """
     if precision is not None:
@@ -86,12 +84,11 @@ def make_plan(
         notes += why
     else:
         chosen = _take(provider)
-    precision = precision or _best_precision(config, chosen)
+    if precision is None:
+        precision, why = _best_precision(config, chosen)
+        notes += why
+    products = products_for(config, precision)
     on_cores = chosen in _ON_CORES
-    if precision == "int8" and on_cores:
-        noted = config.provenance.get("int8_instructions")
-        enough = tuple(map(str, noted)) if isinstance(noted, list) else INT8_INSTRUCTIONS
-        notes += filter(None, [int8_warning(read_machine(), enough=enough)])
     relations = chosen
     if chosen == PROVIDERS["openvino"]:
         relations = PROVIDERS["cpu"]
@@ -109,6 +106,26 @@ def make_plan(
         workers=workers,
         batch=batch or (GPU_BATCH if chosen in _BATCHED else 1),
         notes=tuple(notes),
+        products=products,
+    )
+
+
+def products_for(config: BundleConfig, precision: str) -> Products | None:
+    """The kind of products that a bundle's int8 graphs take on this machine; None without int8.
+
+    Raises:
+        BackendError: if int8 is asked for, and no kind that the bundle allows is exact here.
+    """
+    if precision != "int8":
+        return None
+    if config.weights is not None:
+        return choose_products()
+    if self_test("u8s8"):
+        return "u8s8"
+    instead = "choose --precision fp32, or " if "fp32" in config.encoders else ""
+    raise BackendError(
+        "int8 of this bundle is not exact on this processor, whose products of signed weights "
+        f"overflow: {instead}export the model again, as a bundle of format 4"
     )
 
 
@@ -158,7 +175,15 @@ def _floats(config: BundleConfig, precision: str | None) -> list[str]:
     return [name for name in asked if name in FLOATS and name in config.encoders]
 
 
-def _best_precision(config: BundleConfig, provider: str) -> str:
-    if provider in _ON_CORES:
-        return config.default_precision
-    return next(iter(_floats(config, None)), config.default_precision)
+def _best_precision(config: BundleConfig, provider: str) -> tuple[str, list[str]]:
+    """The precision to run unless asked otherwise, and why it is not the bundle's own."""
+    default = config.default_precision
+    if provider not in _ON_CORES:
+        return next(iter(_floats(config, None)), default), []
+    if default != "int8" or "fp32" not in config.encoders:
+        return default, []
+    try:
+        products_for(config, default)
+    except BackendError:
+        return "fp32", ["fp32 in place of int8, whose products are not exact on this processor"]
+    return default, []

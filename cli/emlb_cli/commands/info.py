@@ -79,9 +79,17 @@ def describe_runtime() -> dict[str, Any]:
     return {
         **values,
         "onnxruntime": runtime.__version__,
+        "int8_products": describe_products(),
         "providers": available,
         "missing": {name: phrases for name, phrases in missing.items() if phrases},
     }
+
+
+def describe_products() -> dict[str, str]:
+    """Per kind of 8-bit products, what its self-test says on this machine's CPU."""
+    from emlb_runtime.arithmetic import PRODUCTS, self_test
+
+    return {kind: "exact" if self_test(kind) else "sums overflow" for kind in PRODUCTS}
 
 
 def describe_plan(config: Any, provider: str, precision: str | None) -> dict[str, Any]:

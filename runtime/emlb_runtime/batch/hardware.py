@@ -1,8 +1,7 @@
 """What a result depends on beside the software: this machine's instruction sets, and its GPU.
 
 Networks and decoder take the kernels that suit the processor. Those for other instruction sets
-add in another order, so that a last digit may differ; and without VNNI or its like, int8 sums
-may be cut.
+add floats in another order, so that the last digits of a score may differ.
 """
 
 from __future__ import annotations
