@@ -13,7 +13,7 @@ import os
 import stat
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor, Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
@@ -30,6 +30,7 @@ from .checks.scores import check_scores
 from .checks.tokenizer_json import check_tokenizer
 from .errors import BundleError
 from .threads import worker_pool
+from .weights import Given, Weights
 
 __all__ = [
     "CONFIG_NAME",
@@ -65,12 +66,14 @@ class Contents:
         relations: ONNX file per task that has relations.
         crf: safetensors file.
         tokenizer: JSON file.
+        given: per ONNX file the weights that it reads; empty where graphs hold their own.
     """
 
     encoder: bytes
     relations: Mapping[str, bytes]
     crf: bytes
     tokenizer: bytes
+    given: Mapping[str, Given] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -115,6 +118,18 @@ class Bundle:
         data = self._read(name)
         self._check_hash(name, data)
         return data
+
+    def whole(self, name: str) -> bytes:
+        """One of the bundle's graphs with its weights in it, as any ONNX tool can read it.
+
+        Raises:
+            BundleError: if the graph or the weights are not what they should be.
+        """
+        data = self.read(name)
+        if self.config.weights is None:
+            return data
+        weights = Weights(self.read(self.config.weights))
+        return Given(weights, read_network(data, weights.shapes).weights).whole(data)
 
     def contents(self, precision: str) -> Contents:
         """The bytes of the files that one precision needs, checked as far as can be told.
@@ -163,18 +178,24 @@ class _Opener:
         self._bundle = bundle
         self._pool = pool
         self._hashes: list[Future[None]] = []
+        self._weights: Weights | None = None
+        self._given: dict[str, Given] = {}
 
     def contents(self, precision: str) -> Contents:
         config = self._bundle.config
-        name = config.encoders[precision]
-        encoder = self._read(name)
+        name, weights_name = config.encoders[precision], config.weights
         try:
-            network = self._check(name, lambda: read_network(encoder))
+            if weights_name is not None:
+                weights = self._read(weights_name)
+                self._weights = self._check(weights_name, lambda: Weights(weights))
+            encoder = self._read(name)
+            network = self._network(name, encoder)
             kind = self._check(
                 name, lambda: check_encoder(network, width=config.width, labels=config.labels)
             )
             relations = {
-                task: self._relations(task, file, kind) for task, file in config.relations.items()
+                task: self._relations(task, file, kind)
+                for task, file in config.relations_of(precision).items()
             }
             crf, tokenizer = self._read(config.crf), self._read(config.tokenizer)
             self._check(config.crf, lambda: check_scores(crf, labels=config.labels))
@@ -182,12 +203,21 @@ class _Opener:
         finally:
             for pending in self._hashes:
                 pending.result()
-        return Contents(encoder, relations, crf, tokenizer)
+        return Contents(encoder, relations, crf, tokenizer, self._given)
+
+    def _network(self, name: str, data: bytes) -> Network:
+        weights = self._weights
+        shapes = weights.shapes if weights else {}
+        holder = self._bundle.config.weights or f"{CONFIG_NAME} any weights"
+        network = self._check(name, lambda: read_network(data, shapes, holder=holder))
+        if weights and network.weights:
+            self._given[name] = Given(weights, network.weights)
+        return network
 
     def _relations(self, task: str, name: str, kind: int) -> bytes:
         data, config = self._read(name), self._bundle.config
         n_relations = {task.name: len(task.relation_types) for task in config.tasks}[task]
-        network = self._check(name, lambda: read_network(data))
+        network = self._network(name, data)
         self._check(
             name,
             lambda: check_relations(

@@ -13,10 +13,11 @@ from .pipeline import Special
 from .schema import Task
 from .windows import WindowConfig
 
-FORMAT = 3
-"""What is written. Versions 1, without calibration, and 2, without reach, are read too."""
+FORMAT = 4
+"""What is written. Versions 1, without calibration, 2, without reach, and 3, whose graphs hold
+their weights, are read too."""
 
-FORMATS = (1, 2, 3)
+FORMATS = (1, 2, 3, 4)
 CONFIG_NAME = "config.json"
 MAX_CONFIG_BYTES = 1 << 20
 MAX_FILE_BYTES = 2 << 30
@@ -51,13 +52,17 @@ class BundleConfig:
         special: the tokens that frame a window.
         encoders: file per precision.
         default_precision: the one to run unless asked otherwise.
-        relations: file per task that has relations.
+        relations: file per task that has relations; its products are of floats.
         crf: file with the tasks' CRF scores.
         tokenizer: file of the tokenizer.
         files: per file its size in bytes and SHA-256.
         width: of the encoder's hidden states.
         provenance: base, data and settings it was trained from.
         scores: measured scores, per precision.
+        weights: file with the weights of all graphs; None if each graph holds its own.
+        relations_int8: file per task for int8, where it is another one.
+        architecture: what makes a trainable model of the weights: the arguments of
+            ``EmlbConfig`` but tasks and windows; None if unknown.
     """
 
     name: str
@@ -76,6 +81,14 @@ class BundleConfig:
     provenance: Mapping[str, Any]
     scores: Mapping[str, Any]
     tuned: Mapping[str, tuple[Task, ...]] = field(default_factory=dict)
+    weights: str | None = None
+    relations_int8: Mapping[str, str] = field(default_factory=dict)
+    architecture: Mapping[str, Any] | None = None
+
+    def relations_of(self, precision: str) -> dict[str, str]:
+        """Per task, the file of the relation head that runs beside an encoder."""
+        own = self.relations_int8 if precision == "int8" else {}
+        return {**self.relations, **own}
 
     def tasks_of(self, precision: str) -> tuple[Task, ...]:
         """The tasks with the thresholds and calibration of a precision."""
@@ -122,6 +135,8 @@ class BundleConfig:
             "encoders": dict(self.encoders),
             "default_precision": self.default_precision,
             "relations": dict(self.relations),
+            "relations_int8": dict(self.relations_int8),
+            "weights": self.weights,
             "crf": self.crf,
             "tokenizer": self.tokenizer,
             "files": {
@@ -129,6 +144,7 @@ class BundleConfig:
                 for name, (size, digest) in sorted(self.files.items())
             },
             "width": self.width,
+            "architecture": None if self.architecture is None else dict(self.architecture),
             "provenance": dict(self.provenance),
             "scores": dict(self.scores),
         }
@@ -189,14 +205,15 @@ class BundleConfig:
             if task.relation_types and task.name not in self.relations:
                 raise BundleError(f"{CONFIG_NAME}: no relation head for task {task.name}")
         related = {task.name for task in self.tasks if task.relation_types}
-        if set(self.relations) - related:
+        if {*self.relations, *self.relations_int8} - related:
             raise BundleError(f"{CONFIG_NAME}: a relation head of no task that has relations")
         for tasks in self.tuned.values():
             if list(map(_schema, tasks)) != list(map(_schema, self.tasks)):
                 raise BundleError(f"{CONFIG_NAME}: a precision is tuned for other tasks")
 
     def _check_files(self) -> None:
-        used = [*self.encoders.values(), *self.relations.values(), self.crf, self.tokenizer]
+        used = [*self.encoders.values(), *self.relations.values(), *self.relations_int8.values()]
+        used += [self.crf, self.tokenizer, *([self.weights] if self.weights is not None else [])]
         for name in (*used, *self.files):
             plain = _PLAIN_NAME.fullmatch(name) and not _DEVICE.fullmatch(name.lower())
             if not plain or name.lower() == CONFIG_NAME:
@@ -247,6 +264,13 @@ def _config(values: Mapping[str, Any]) -> BundleConfig:
             text(precision, "a key of tuned"): _tasks(tasks)
             for precision, tasks in members(values.get("tuned", {}), "tuned").items()
         },
+        weights=None if (weights := values.get("weights")) is None else text(weights, "weights"),
+        relations_int8=_names(values, "relations_int8") if "relations_int8" in values else {},
+        architecture=(
+            None
+            if (architecture := values.get("architecture")) is None
+            else members(architecture, "architecture")
+        ),
     )
 
 

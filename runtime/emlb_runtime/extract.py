@@ -12,13 +12,14 @@ from types import TracebackType
 from typing import Any, Self
 
 from .arguments import Unusable, check_many, check_text, name_notes
+from .arithmetic import Products
 from .bundle import Bundle
 from .crf import Crf
 from .errors import BackendError, BundleError, ConfigError
 from .forks import Networks, watch_forks
 from .machine import available_cores as available_cores
 from .pipeline import Head, Pipeline
-from .plan import make_plan
+from .plan import make_plan, products_for
 from .providers import PROVIDERS, short_name
 from .recipe import Recipe, RecipeCache
 from .records import Document, ErrorRecord, Note
@@ -137,6 +138,7 @@ class Extractor:
             precision=plan.precision,
             min_score=min_score,
             batch=plan.batch,
+            products=plan.products,
         )
         backend = pipeline.backend
         info = ExtractorInfo(
@@ -321,6 +323,7 @@ def load_pipeline(
     min_score: float = 0.0,
     batch: int = 1,
     threads: int = 1,
+    products: Products | None = None,
 ) -> Pipeline:
     """A bundle's pipeline on ONNX sessions; see ``Extractor.load``.
 
@@ -332,22 +335,28 @@ def load_pipeline(
         min_score: see ``Extractor.load``.
         batch: windows per run.
         threads: within one run.
+        products: the kind of int8's products; None is the fastest that is exact here.
+
+    Raises:
+        BackendError: if int8 is not exact on this machine.
     """
     config = bundle.config
     precision = precision or config.default_precision
     config.check_precision(precision)
     heads_on = relations_provider or provider
+    kind = products or products_for(config, precision) or "u8s8"
     contents = bundle.contents(precision)
 
     def session(name: str, data: bytes, on: str) -> Any:
-        return open_session(data, on, threads=threads, name=name)
+        given = contents.given.get(name)
+        return open_session(data, on, threads=threads, name=name, given=given, products=kind)
 
     with worker_pool(1, "emlb-load") as pool:  # opening the encoder takes as long as all the rest
         encoder = pool.submit(session, config.encoders[precision], contents.encoder, provider)
         tokenizer = _load_tokenizer(bundle, contents.tokenizer)
         relations = {
             task: session(name, contents.relations[task], heads_on)
-            for task, name in config.relations.items()
+            for task, name in config.relations_of(precision).items()
         }
         backend = OnnxBackend(
             encoder.result(),

@@ -10,16 +10,22 @@ from typing import Any, cast
 
 import numpy as np
 
+from .arithmetic import Products
 from .backend import Encoded, Floats, Ints
 from .errors import BackendError, BundleError
 from .held import HeldFloats
+from .onnx_bytes import declared, held, with_tensors
 from .providers import PROVIDERS, import_onnxruntime, short_name
+from .weights import Given
 
 CPU, CUDA = PROVIDERS["cpu"], PROVIDERS["cuda"]
 TENSORRT, OPENVINO = PROVIDERS["tensorrt"], PROVIDERS["openvino"]
 
 DEVICES = {CUDA: "cuda", TENSORRT: "cuda"}
 """Where hidden states stay between encoder and relation head, where that is not the CPU."""
+
+_SMALL = 128
+"""Bytes below which a weight is held by the graph."""
 
 _NO_MEMORY = re.compile(
     "failed to allocate|out of memory|bad.alloc|bad allocation|ALLOC_FAILED", re.IGNORECASE
@@ -43,7 +49,15 @@ def _memory_errors() -> Iterator[None]:
         raise MemoryError("ONNX Runtime could not get the memory for a batch") from None
 
 
-def open_session(onnx: bytes, provider: str, *, threads: int, name: str) -> Any:
+def open_session(
+    onnx: bytes,
+    provider: str,
+    *,
+    threads: int,
+    name: str,
+    given: Given | None = None,
+    products: Products = "u8s8",
+) -> Any:
     """A session that runs on that provider and no other.
 
     Args:
@@ -51,6 +65,8 @@ def open_session(onnx: bytes, provider: str, *, threads: int, name: str) -> Any:
         provider: ONNX Runtime's name of it.
         threads: within one run.
         name: of the model's file, for messages.
+        given: the weights that the model reads and does not hold.
+        products: the kind that int8 weights are made ready for.
 
     Raises:
         BackendError: if the session came up on another provider, or the provider leaves
@@ -71,6 +87,7 @@ def open_session(onnx: bytes, provider: str, *, threads: int, name: str) -> Any:
         options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
         options.log_severity_level = 4  # what fails is told below
         onnxruntime.set_default_logger_severity(4)
+    onnx, kept = _give(onnx, options, provider, given, products)
     try:
         # With its fallback it would go on with the CPU, now or in the middle of a run.
         session = onnxruntime.InferenceSession(
@@ -87,7 +104,34 @@ def open_session(onnx: bytes, provider: str, *, threads: int, name: str) -> Any:
     if got != provider:
         raise BackendError(f"{provider} was asked for, but {name} came up on {got}")
     _refuse_products_on_cpu(session, provider, name)
+    session.emlb_kept = kept  # ONNX Runtime reads this memory as long as the session lives
     return session
+
+
+def _give(
+    onnx: bytes, options: Any, provider: str, given: Given | None, products: Products
+) -> tuple[bytes, list[Any]]:
+    """The model with its weights declared or held, and the memory that must outlive the session.
+
+    The CPU takes them from memory, and what is stored as it is needed is not copied. Other
+    providers may compile the model as a file, which then holds them.
+    """
+    if given is None:
+        return onnx, []
+    if provider != CPU:
+        return given.whole(onnx, products), []
+    ort_value = import_onnxruntime().OrtValue.ortvalue_from_numpy
+    tensors, names, kept = [], [], []
+    for name in given.names:
+        found = given.weights.value(name, products)
+        if found.nbytes < _SMALL:
+            tensors.append(held(name, found))
+        else:
+            tensors.append(declared(name, found.dtype, found.shape))
+            names.append(name)
+            kept.append(found)
+    options.add_external_initializers(names, [ort_value(array) for array in kept])
+    return with_tensors(onnx, tensors), kept
 
 
 def _with_options(provider: str, threads: int) -> list[Any]:

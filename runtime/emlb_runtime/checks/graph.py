@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from emlb_runtime.errors import BundleError
 
@@ -76,18 +77,31 @@ class Network:
         inputs: in order.
         outputs: in order.
         rows: per input, rows of the smallest table that it picks from directly.
+        weights: names of the values that it reads and that the bundle's weights give.
     """
 
     inputs: tuple[Value, ...]
     outputs: tuple[Value, ...]
     rows: dict[str, int]
+    weights: tuple[str, ...] = ()
 
 
-def read_network(data: bytes) -> Network:
+def read_network(
+    data: bytes,
+    weights: Mapping[str, tuple[int, ...]] = MappingProxyType({}),
+    *,
+    holder: str = "nothing else",
+) -> Network:
     """Check an ONNX file and say what it takes and gives.
 
+    Args:
+        data: the file.
+        weights: per name that the file may read without holding it, the value's shape.
+        holder: of the weights, for messages.
+
     Raises:
-        BundleError: if it is not well formed, or has parts that no bundle needs.
+        BundleError: if it is not well formed, has parts that no bundle needs, or reads a value
+            that nothing gives.
     """
     if len(data) >= MAX_BYTES:
         raise BundleError("it is 2 GB or more")
@@ -121,7 +135,7 @@ def read_network(data: bytes) -> Network:
         )
     if graph is None:
         raise BundleError("it has no graph")
-    return _GraphReader(reader).read(graph)
+    return _GraphReader(reader, weights, holder).read(graph)
 
 
 def _once(fields: list[Field], repeated: set[int]) -> Iterable[Field]:
@@ -157,8 +171,12 @@ def _check_metadata(reader: Reader, field: Field) -> None:
 class _GraphReader:
     """Reads a graph and the branches inside it, with one count of nodes and tensors."""
 
-    def __init__(self, reader: Reader) -> None:
+    def __init__(self, reader: Reader, weights: Mapping[str, tuple[int, ...]], holder: str) -> None:
         self._reader = reader
+        self._holder = holder
+        self._weights = {name.encode(): shape for name, shape in weights.items()}
+        self._reads: set[bytes] = set()
+        self._writes: set[bytes] = {b""}  # an optional input that is left out
         self._waiting: list[tuple[Field, int]] = []
         self._n_nodes = 0
         self._n_tensors = 0
@@ -172,15 +190,30 @@ class _GraphReader:
             branch, depth = self._waiting.pop()
             if self._graph(branch, depth)[0]:
                 raise BundleError("a branch in it has inputs of its own")
+        given = self._given(value.name.encode() for value in inputs)
         if any(value.name.encode() in tables for value in inputs):
             raise BundleError("it holds values for its own inputs")
+        tables |= {name: self._weights[name] for name in given}
         rows: dict[str, int] = {}
         for value in inputs:
             name = value.name.encode()
             found = [tables[table] for table, index in picks if index == name and table in tables]
             if sizes := [dims[0] for dims in found if dims]:
                 rows[value.name] = min(sizes)
-        return Network(tuple(inputs), tuple(outputs), rows)
+        return Network(
+            tuple(inputs), tuple(outputs), rows, tuple(sorted(name.decode() for name in given))
+        )
+
+    def _given(self, inputs: Iterable[bytes]) -> set[bytes]:
+        """The values that the weights must give."""
+        known = self._writes.union(inputs)
+        missing = self._reads - known
+        if unknown := missing - self._weights.keys():
+            shown = min(unknown)[:80].decode("ascii", "replace")
+            raise BundleError(f"it reads {shown!a}, which it does not hold, nor {self._holder}")
+        if self._weights.keys() & known:
+            raise BundleError("it holds or computes a value that the weights give")
+        return missing
 
     def _graph(
         self, graph: Field, depth: int
@@ -197,6 +230,7 @@ class _GraphReader:
                 if tensor.name in tables or not tensor.name:
                     raise BundleError("two of its tensors have one name, or one has none")
                 tables[tensor.name] = tensor.dims
+                self._writes.add(tensor.name)
             elif tag in (_INPUT, _OUTPUT):
                 values = inputs if tag == _INPUT else outputs
                 if len(values) >= MAX_ENTRIES:
@@ -228,7 +262,9 @@ class _GraphReader:
                 kind = data[first:last]
             elif tag == _DOMAIN and domain is None:
                 domain = data[first:last]
-            elif tag != _WRITES and tag not in _NODE_NOTES:
+            elif tag == _WRITES:
+                self._writes.add(data[first:last])
+            elif tag not in _NODE_NOTES:
                 raise BundleError("a node has parts no bundle needs, or states something twice")
         if not domain or domain == b"ai.onnx":
             known = kind in STANDARD
@@ -239,6 +275,7 @@ class _GraphReader:
             raise BundleError(
                 f"it uses the operator {shown.decode('ascii', 'replace')!a}, which no bundle needs"
             )
+        self._reads.update(reads)
         for _, first, last in attributes:
             self._attribute(first, last, kind, depth)
         if kind == b"Gather" and len(reads) == 2:
