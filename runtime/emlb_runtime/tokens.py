@@ -27,10 +27,26 @@ of 50 million would need gigabytes at once; hardly any note is longer than one s
 _SURROGATES = re.compile("[\ud800-\udfff]")
 # BERT's normaliser deletes these, which would make one word of the two around a page break.
 _BREAKS = re.compile("[\x0b\x0c\x1c-\x1f\x85]")
-_SENTENCE_ENDS = np.array([ord(mark) for mark in ".!?;。！？"], dtype=np.uint32)
-_SPACES = np.array([code for code in range(0x3001) if chr(code).isspace()], dtype=np.uint32)
-_LINE_ENDS = np.array([0x0A, 0x0B, 0x0C, 0x0D, 0x85, 0x2028, 0x2029], dtype=np.uint32)
-_LINE_END = re.compile(f"[{''.join(map(chr, _LINE_ENDS.tolist()))}]")
+_SENTENCE_ENDS = ".!?;。！？"
+_SPACES = "".join(filter(str.isspace, map(chr, range(0x3001))))
+_LINE_ENDS = "\n\x0b\x0c\r\x85\u2028\u2029"
+_LINE_END = re.compile(f"[{_LINE_ENDS}]")
+
+
+def _table(characters: str) -> NDArray[np.bool_]:
+    """By code point, whether it is one of the characters; the last entry is false."""
+    codes = [ord(character) for character in characters]
+    table = np.zeros(max(codes) + 2, dtype=bool)
+    table[codes] = True
+    return table
+
+
+_IS_SENTENCE_END, _IS_SPACE, _IS_LINE_END = map(_table, (_SENTENCE_ENDS, _SPACES, _LINE_ENDS))
+
+
+def _among(codes: NDArray[np.uint32], table: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Which code points a table has; unlike ``np.isin`` without a sort."""
+    return table[np.minimum(codes, len(table) - 1)]
 
 
 @dataclass(frozen=True)
@@ -127,7 +143,7 @@ def _mend_slab_ends(tokens: Tokens, text: str, ends: Ints) -> None:
     for word in {*(ends - 1).tolist()} - {-1, tokens.n_words - 1}:
         end, next_start = int(tokens.end[word]), int(tokens.start[word + 1])
         line_end = _LINE_END.search(text, end, next_start) is not None
-        mark = ord(text[end - 1]) in _SENTENCE_ENDS and next_start > end
+        mark = text[end - 1] in _SENTENCE_ENDS and next_start > end
         tokens.ends_sentence[word] = line_end or mark
 
 
@@ -141,7 +157,7 @@ def _tokenise(tokenizer: Any, text: str) -> Tokens:
     codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
     # Some tokenizers count the space before a word as its own: only characters that are seen
     # count here, and pieces that show none (such spaces, byte-level leftovers) are dropped.
-    shown = np.flatnonzero(~np.isin(codes, _SPACES))
+    shown = np.flatnonzero(~_among(codes, _IS_SPACE))
     begin, end = np.searchsorted(shown, offsets[:, 0]), np.searchsorted(shown, offsets[:, 1])
     seen = end > begin
     ids, words, begin, end = ids[seen], words[seen], begin[seen], end[seen]
@@ -192,9 +208,8 @@ def _with_marks(codes: NDArray[np.uint32], starts: Ints, ends: Ints) -> Ints:
     for _ in range(MAX_MARKS):
         words = np.flatnonzero(ends < limits[: len(ends)])
         after = codes[ends[words]]
-        marks = [
-            code for code in np.unique(after).tolist() if unicodedata.category(chr(code)) == "Mn"
-        ]
+        found = set(after.tolist())
+        marks = [code for code in found if unicodedata.category(chr(code)) == "Mn"]
         if not marks:
             break
         ends[words[np.isin(after, marks)]] += 1
@@ -205,10 +220,10 @@ def _sentence_ends(codes: NDArray[np.uint32], starts: Ints, ends: Ints) -> NDArr
     """(W,) words after which a line ends, and sentence marks followed by a space."""
     if len(starts) == 0:
         return np.zeros(0, dtype=bool)
-    lines_before = np.concatenate([[0], np.cumsum(np.isin(codes, _LINE_ENDS))])
+    lines_before = np.concatenate([[0], np.cumsum(_among(codes, _IS_LINE_END))])
     next_start = np.append(starts[1:], len(codes))
     line_end = lines_before[next_start] > lines_before[ends]
-    mark = np.isin(codes[ends - 1], _SENTENCE_ENDS) & (next_start > ends)
+    mark = _among(codes[ends - 1], _IS_SENTENCE_END) & (next_start > ends)
     found: NDArray[np.bool_] = line_end | mark
     found[-1] = True
     return found
