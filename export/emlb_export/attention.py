@@ -15,6 +15,7 @@ from emlb.explaining.attention import EncoderLook, RelationLook
 from emlb_runtime.backend import Floats, Ints
 from emlb_runtime.bundle import Bundle
 from emlb_runtime.errors import ArtefactError, BundleError
+from emlb_runtime.plan import products_for
 from emlb_runtime.providers import PROVIDERS
 from emlb_runtime.session import open_session
 
@@ -24,17 +25,28 @@ class BundleAttention:
 
     Args:
         bundle: checked.
+        precision: whose relation heads; None is the bundle's own.
 
     Raises:
         ArtefactError: if a relation head's graph has no attention, or more than one.
     """
 
-    def __init__(self, bundle: Bundle) -> None:
+    def __init__(self, bundle: Bundle, *, precision: str | None = None) -> None:
         self._sessions: dict[str, Any] = {}
         self._outputs: dict[str, str] = {}
-        for task, name in bundle.config.relations.items():
-            graph, self._outputs[task] = with_attention(bundle.read(name), name=name)
-            self._sessions[task] = open_session(graph, PROVIDERS["cpu"], threads=1, name=name)
+        precision = precision or bundle.config.default_precision
+        contents = bundle.contents(precision)
+        products = products_for(bundle.config, precision) or "u8s8"
+        for task, name in bundle.config.relations_of(precision).items():
+            graph, self._outputs[task] = with_attention(contents.relations[task], name=name)
+            self._sessions[task] = open_session(
+                graph,
+                PROVIDERS["cpu"],
+                threads=1,
+                name=name,
+                given=contents.given.get(name),
+                products=products,
+            )
 
     @property
     def no_relation(self) -> str:

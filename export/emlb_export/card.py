@@ -70,9 +70,9 @@ def render_card(
         "base ignores it. Negated and "
         "hypothetical findings are entities like any other. " + _meaning(config),
         "int8 keeps one scale per word piece, so a note's result does not depend on what runs "
-        "beside it. It is exact on processors with AVX-VNNI, AVX-512 VNNI or Arm dot products; "
-        "older x86 processors may round differently: compare with `--precision fp32` there."
-        + (" The relation heads are int8 too." if set(config.encoders) == {"int8"} else "")
+        "beside it. The sums of its 8-bit products are the same on every processor: a self-test, "
+        "which `emlb info` shows, decides how they are computed. The relation heads are int8 too. "
+        "fp32 multiplies the same weights, levels times scales, in floating point."
         if "int8" in config.encoders
         else "This bundle has no int8 encoder.",
     ]

@@ -86,7 +86,8 @@ def open_model(path: Path, *, precision: str | None = None) -> tuple[Pipeline, A
         from .attention import BundleAttention
 
         bundle = Bundle.load(folder)
-        return load_pipeline(bundle, precision=precision), BundleAttention(bundle)
+        pipeline = load_pipeline(bundle, precision=precision)
+        return pipeline, BundleAttention(bundle, precision=precision)
     if config.get("model_type") != "emlb":
         raise ArtefactError(f"{path}: neither a trained model of EMLB nor a bundle")
     if precision not in (None, "fp32"):

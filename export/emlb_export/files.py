@@ -1,45 +1,95 @@
-"""The files of a bundle: networks, CRF, tokenizer, and the configuration that names them."""
+"""The files of a bundle: graphs, weights, CRF, tokenizer, and the configuration that names them."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import onnxruntime
 from safetensors.numpy import save
 
+from emlb.model.model import EmlbModel
 from emlb.model.pretrained import TrainedModel
 from emlb_runtime import __version__
 from emlb_runtime.bundle import CONFIG_NAME, BundleConfig
+from emlb_runtime.weights import UNNAMED
 
+from .naming import Arrays, complete, fold, names_of, rename, strip
 from .onnx import export_encoder, export_relations
 from .quantize import quantize
 
 FP32_NAME, FP16_NAME, INT8_NAME = "encoder.onnx", "encoder_fp16.onnx", "encoder_int8.onnx"
+WEIGHTS_NAME = "weights.safetensors"
+
+
+@dataclass(frozen=True)
+class Whole:
+    """A model's graphs of floats with their weights in them, and the weights' names.
+
+    Attributes:
+        encoder: its file.
+        relations: file per task that has relations.
+        state: the model's tensors as export folds them.
+        names: of the weights that a bundle keeps apart from the graphs.
+    """
+
+    encoder: Path
+    relations: Mapping[str, Path]
+    state: Arrays
+    names: frozenset[str]
+
+
+def write_whole(model: EmlbModel, folder: Path) -> Whole:
+    """Write a model's graphs, optimised, their weights named.
+
+    Args:
+        model: in evaluation mode, on the CPU.
+        folder: for the files.
+    """
+    state = fold(model)
+    arrays = names_of(state)
+    names: set[str] = set()
+
+    def finish(path: Path) -> Path:
+        optimise(folder / "raw.onnx", path)
+        whole = onnx.load(str(path))
+        rename(whole.graph, arrays, prefix=f"{UNNAMED}{path.stem}")
+        named = {weight.name for weight in whole.graph.initializer}
+        names.update(n for n in named if n in arrays or n.startswith(UNNAMED))
+        onnx.save(whole, str(path))
+        return path
+
+    export_encoder(model, folder / "raw.onnx")
+    encoder = finish(folder / FP32_NAME)
+    relations: dict[str, Path] = {}
+    for task in model.config.task_list:
+        if task.relation_types:
+            export_relations(model, task.name, folder / "raw.onnx")
+            relations[task.name] = finish(folder / f"relations_{task.name}.onnx")
+    return Whole(encoder, relations, state, frozenset(names))
 
 
 def write_networks(
     trained: TrainedModel,
+    whole: Whole,
     scratch: Path,
     run: dict[str, Any],
     *,
     name: str | None,
     version: str | None,
 ) -> BundleConfig:
-    """Graphs, CRF and tokenizer into the scratch folder."""
+    """Graphs, weights, CRF and tokenizer into the scratch folder; all of it fp32."""
     model, tasks = trained.model, trained.model.config.task_list
-    export_encoder(model, scratch / "raw.onnx")
-    optimise(scratch / "raw.onnx", scratch / FP32_NAME)
-    relations: dict[str, str] = {}
-    for task in tasks:
-        if task.relation_types:
-            relations[task.name] = f"relations_{task.name}.onnx"
-            export_relations(model, task.name, scratch / "raw.onnx")
-            optimise(scratch / "raw.onnx", scratch / relations[task.name])
+    taken: Arrays = {}
+    for path in (whole.encoder, *whole.relations.values()):
+        taken |= write_stripped(onnx.load(str(path)), whole, scratch / path.name)
+    write_weights(scratch, complete(taken, whole.state))
     crf: dict[str, np.ndarray] = {}
     for task in tasks:
         scores = model.head(task.name).crf.deployed()
@@ -60,32 +110,65 @@ def write_networks(
         special=replace(trained.tokenizer.special, mask=None),
         encoders={"fp32": FP32_NAME},
         default_precision="fp32",
-        relations=relations,
+        relations={task: path.name for task, path in whole.relations.items()},
         crf="crf.safetensors",
         tokenizer="tokenizer.json",
         files={},
         width=int(model.config.encoder_config.hidden_size),
         provenance=_provenance(run),
         scores={"development": run.get("development", {})},
+        weights=WEIGHTS_NAME,
+        architecture=_architecture(model),
     )
     return seal(scratch, config)
 
 
-def quantize_relations(folder: Path, config: BundleConfig) -> dict[str, str]:
-    """Write int8 forms of a bundle's relation heads beside them.
+def _architecture(model: EmlbModel) -> dict[str, Any]:
+    """See ``BundleConfig.architecture``."""
+    config = model.config
+    names = ("relation_width", "relation_heads", "head_dropout", "entity_head", "relation_head")
+    return {"encoder": dict(config.encoder)} | {name: getattr(config, name) for name in names}
 
-    Their matrices are behind layer norms, or take the encoder's output, which has left one.
+
+def add_int8(whole: Whole, scratch: Path, config: BundleConfig) -> BundleConfig:
+    """Turn a bundle's weights into levels and scales, and add the graphs that multiply them.
+
+    The matrices of relation heads are behind layer norms, or take the encoder's output, which
+    has left one: their inputs need no ranges of their own.
 
     Returns:
-        Their files, per task.
+        The configuration, with int8 as default.
     """
-    names: dict[str, str] = {}
-    for task, name in config.relations.items():
-        names[task] = f"relations_{task}_int8.onnx"
-        raw = folder / "raw.onnx"
-        quantize(folder / name, raw, own_ranges=False)
-        optimise(raw, folder / names[task])
-    return names
+    taken: Arrays = {}
+    for path in (whole.encoder, *whole.relations.values()):
+        floats = strip(onnx.load(str(path)), whole.names)
+        name = f"{path.stem}_int8.onnx"
+        raw, optimised = path.with_name("raw.onnx"), path.with_name(name)
+        quantize(path, raw, own_ranges=path == whole.encoder)
+        optimise(raw, optimised)
+        taken |= floats | write_stripped(onnx.load(str(optimised)), whole, scratch / name)
+    write_weights(scratch, complete(taken, whole.state))
+    relations = {task: f"{path.stem}_int8.onnx" for task, path in whole.relations.items()}
+    config = replace(
+        config,
+        encoders={**config.encoders, "int8": INT8_NAME},
+        relations_int8=relations,
+        default_precision="int8",
+    )
+    return seal(scratch, config)
+
+
+def write_stripped(model: onnx.ModelProto, whole: Whole, path: Path) -> Arrays:
+    """Write a graph without its weights, and give the weights."""
+    taken = strip(model, whole.names)
+    onnx.save(model, str(path))
+    return taken
+
+
+def write_weights(folder: Path, arrays: Arrays) -> None:
+    """Write the weights of a bundle."""
+    contiguous = {name: np.ascontiguousarray(value) for name, value in arrays.items()}
+    (folder / WEIGHTS_NAME).write_bytes(save(contiguous))
 
 
 def optimise(source: Path, target: Path) -> None:

@@ -29,7 +29,7 @@ from emlb_runtime.extract import load_pipeline
 from emlb_runtime.pipeline import Pipeline
 from emlb_runtime.records import Note
 
-from .files import FP16_NAME, FP32_NAME, seal
+from .files import FP16_NAME, Whole, seal, write_stripped
 from .verify import Agreement, compare_decoded
 
 FP32_OPERATORS = ("LayerNormalization", "SkipLayerNormalization", "Softmax")
@@ -48,14 +48,15 @@ MAX_WINDOWS = 64
 
 
 def add_half(
-    folder: Path, config: BundleConfig, notes: Sequence[Note]
+    whole: Whole, folder: Path, config: BundleConfig, notes: Sequence[Note]
 ) -> tuple[BundleConfig, Agreement]:
-    """Write a bundle's fp16 encoder and compare it with the fp32 one.
+    """Add the graph of an fp16 encoder to a bundle and compare it with the fp32 one.
 
     On the CPU, where it is compared, ONNX Runtime rounds as fp16 does and sums in fp32, like
     GPUs. Both precisions share thresholds and calibration.
 
     Args:
+        whole: the model's graphs.
         folder: of the bundle, with its fp32 encoder.
         config: the bundle's.
         notes: on which both are to decode alike.
@@ -67,11 +68,9 @@ def add_half(
         ArtefactError: if they agree less than ``MIN_AGREEMENT``; with the figures.
     """
     reference = load_pipeline(Bundle(folder, config), precision="fp32")
-    convert(
-        folder / FP32_NAME,
-        folder / FP16_NAME,
-        windows=sample_windows(reference, notes, most=MAX_WINDOWS),
-    )
+    path = whole.encoder.with_name(FP16_NAME)
+    convert(whole.encoder, path, windows=sample_windows(reference, notes, most=MAX_WINDOWS))
+    write_stripped(onnx.load(str(path)), whole, folder / FP16_NAME)
     config = seal(folder, replace(config, encoders={**config.encoders, "fp16": FP16_NAME}))
     half = load_pipeline(Bundle(folder, config), precision="fp16")
     agreement = compare_decoded(reference, half, notes)

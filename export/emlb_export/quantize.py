@@ -26,6 +26,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
+from emlb_runtime.weights import LEVELS, SCALES
+
 Floats = NDArray[np.float32]
 
 CONTRIB = "com.microsoft"
@@ -96,6 +98,7 @@ class _Quantizer:
         self._constant("one", np.float32(1))
         self._constant("as_list", np.array([-1]))
         self._constant("middle", np.uint8(128))
+        self._constant("weight_zero", np.int8(0))  # bundles may turn the weights unsigned
 
     def add(self, node: NodeProto) -> None:
         """Copy a node, or put its quantised form in its place."""
@@ -108,7 +111,7 @@ class _Quantizer:
 
     def finish(self) -> None:
         """Put the new nodes and weights in place of the old."""
-        used = {name for node in self._nodes for name in node.input}
+        used = {name for node in self._nodes for name in node.input if name}
         kept = [item for item in (*self._graph.initializer, *self._new) if item.name in used]
         del self._graph.initializer[:]
         self._graph.initializer.extend(kept)
@@ -143,11 +146,12 @@ class _Quantizer:
         own_range = self._own_ranges and weight.shape[0] > weight.shape[1]
         rows = self._activation(source, own_range, weight.shape[0])
         levels, column_scale = _symmetric(weight, axis=0)
-        self._constant(f"{name}_int8", levels)
-        self._constant(f"{name}_scale", column_scale)
+        self._constant(f"{name}{LEVELS}", levels)
+        self._constant(f"{name}{SCALES}", column_scale)
+        weights = [f"{name}{LEVELS}", "one", f"{name}{SCALES}"]
         self._op(
             "MatMulIntegerToFloat",
-            [rows.values, f"{name}_int8", "one", f"{name}_scale", *filter(None, [rows.zero])],
+            [rows.values, *weights, rows.zero, "weight_zero"],
             f"{out}_columns",
             domain=CONTRIB,
         )
@@ -167,6 +171,8 @@ class _Quantizer:
         name, out = node.input[1], node.output[0]
         bias = self._value(node.input[2]) if len(node.input) == 3 else np.zeros_like(sums)
         lowest = rows.lowest
+        if lowest == 0.0:
+            return node.input[2] if bias.any() else ""
         if isinstance(lowest, float):
             bias = bias + np.float32(lowest) * sums
         known = f"{out}_bias" if bias.any() else ""
@@ -248,10 +254,10 @@ class _Quantizer:
         name, index = node.input
         out = node.output[0]
         levels, scale = _symmetric(self._value(name), axis=1)
-        self._constant(f"{name}_int8", levels)
-        self._constant(f"{name}_scale", scale)
-        self._op("Gather", [f"{name}_int8", index], f"{out}_int8", axis=0)
-        self._op("Gather", [f"{name}_scale", index], f"{out}_scale", axis=0)
+        self._constant(f"{name}{LEVELS}", levels)
+        self._constant(f"{name}{SCALES}", scale)
+        self._op("Gather", [f"{name}{LEVELS}", index], f"{out}_int8", axis=0)
+        self._op("Gather", [f"{name}{SCALES}", index], f"{out}_scale", axis=0)
         self._op("Cast", [f"{out}_int8"], f"{out}_levels", to=TensorProto.FLOAT)
         self._op("Mul", [f"{out}_levels", f"{out}_scale"], out)
 

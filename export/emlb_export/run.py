@@ -21,18 +21,9 @@ from emlb_runtime.pipeline import Pipeline
 from emlb_runtime.records import Note
 
 from .card import Checks, render_card
-from .files import (
-    FP32_NAME,
-    INT8_NAME,
-    optimise,
-    quantize_relations,
-    seal,
-    write_config,
-    write_networks,
-)
+from .files import FP16_NAME, FP32_NAME, add_int8, seal, write_config, write_networks, write_whole
 from .half import add_half
 from .notes import NOTES
-from .quantize import quantize as write_int8
 from .tuning import Loss, find_development, fix_thresholds, tune_precision
 from .verify import check_decoded, check_tensors, compare_decoded, compare_tensors
 
@@ -76,11 +67,12 @@ def export(
         model: a run's folder or its ``model`` folder; None is the last finished run below
             ``runs``.
         out: the bundle's folder; None is ``bundle`` beside the model.
-        quantize: add an int8 encoder, which is then the default.
-        int8_only: leave the fp32 encoder out; the relation heads, which all encoders of a
-            bundle share, are then int8 too.
-        precisions: of the encoders that the bundle holds, ``int8``, ``fp16`` and ``fp32``;
-            none is fp32 alone. The default is int8 before fp32 before fp16.
+        quantize: keep the weights as int8 levels and scales, for int8 and fp32; int8 is then
+            the default.
+        int8_only: the same.
+        precisions: that the bundle can run in, ``int8``, ``fp16`` and ``fp32``; none is fp32
+            alone, and with int8 fp32 is always there, from the same weights. The default is
+            int8 before fp32 before fp16.
         name: of the model; None keeps the run's.
         version: of the model; None is EMLB's own.
         notes: folder or file of notes on which both must decode alike; None takes a few
@@ -118,46 +110,42 @@ def export(
     run = _read_run(folder)
     target.parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}-"))
+    parts = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}-parts-"))
     try:
-        config = write_networks(trained, scratch, run, name=name, version=version)
+        whole = write_whole(trained.model, parts)
+        config = write_networks(trained, whole, scratch, run, name=name, version=version)
         write_config(scratch, config)
         checks = _verify(trained, Bundle(scratch, config), read, say)
-        int8_heads = quantize_relations(scratch, config) if held == {"int8"} else {}
-        if "fp16" in held:
-            config, half = add_half(scratch, config, read)
-            checks = replace(checks, half=half)
-            say(
-                f"fp16 against fp32 on {len(read)} notes: F1 {half.entity_f1:.4f} of entities, "
-                f"{half.relation_f1:.4f} of relations"
-            )
+        exact = Bundle(parts / "fp32", config)  # with the weights as they were trained
         if "int8" in held:
-            write_int8(scratch / FP32_NAME, scratch / "raw.onnx")
-            optimise(scratch / "raw.onnx", scratch / INT8_NAME)
-            config = seal(
-                scratch,
-                replace(
-                    config,
-                    encoders={**config.encoders, "int8": INT8_NAME},
-                    default_precision="int8",
-                ),
+            shutil.copytree(scratch, exact.folder)
+            config = add_int8(whole, scratch, config)
+            agreement = compare_decoded(
+                load_pipeline(exact, precision="fp32"),
+                load_pipeline(Bundle(scratch, config), precision="int8"),
+                read,
             )
-            bundle = Bundle(scratch, config)
-            fp32 = load_pipeline(bundle, precision="fp32")
-            int8 = load_pipeline(Bundle(scratch, _with_heads(config, int8_heads)), precision="int8")
-            agreement = compare_decoded(fp32, int8, read)
             checks = replace(checks, quantized=agreement)
             say(
                 f"int8 against fp32 on {len(read)} notes: F1 {agreement.entity_f1:.4f} of "
                 f"entities, {agreement.relation_f1:.4f} of relations"
             )
+        if "fp16" in held:
+            config, half = add_half(whole, scratch, config, read)
+            checks = replace(checks, half=half)
+            say(
+                f"fp16 against fp32 on {len(read)} notes: F1 {half.entity_f1:.4f} of entities, "
+                f"{half.relation_f1:.4f} of relations"
+            )
         config = _with_thresholds(config, thresholds or {})
         if tuned:
-            config, loss = _tune(scratch, config, int8_heads, run, data, thresholds or {}, say)
+            config, loss = _tune(scratch, config, exact, run, data, thresholds or {}, say)
             checks = replace(checks, loss=loss)
         _check_loss(checks, max_loss=max_loss, force=force)
-        tables, calibration = _tables(scratch, config, int8_heads, eval_data, say)
+        tables, calibration = _tables(scratch, config, eval_data, say)
         if "fp32" not in held:
-            config = _without_fp32(scratch, config, int8_heads)
+            (scratch / FP32_NAME).unlink()
+            config = replace(config, encoders={"fp16": FP16_NAME}, default_precision="fp16")
         card = render_card(
             config, checks, tables, calibration, plotted=(scratch / PLOT_NAME).exists()
         )
@@ -167,6 +155,7 @@ def export(
         _put_in_place(scratch, target)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+        shutil.rmtree(parts, ignore_errors=True)
     return target
 
 
@@ -181,27 +170,7 @@ def _held(precisions: Collection[str], *, quantize: bool, int8_only: bool) -> se
     held = {*precisions} or {"fp32"}
     if quantize or int8_only:
         held.add("int8")
-    return held - {"fp32"} if int8_only else held
-
-
-def _with_heads(config: BundleConfig, relations: Mapping[str, str]) -> BundleConfig:
-    """The configuration with other files of relation heads, if there are any."""
-    return replace(config, relations={**config.relations, **relations})
-
-
-def _without_fp32(
-    folder: Path, config: BundleConfig, int8_heads: Mapping[str, str]
-) -> BundleConfig:
-    """Delete the fp32 encoder; fp16 has its thresholds, and where int8 is alone, it its own."""
-    (folder / FP32_NAME).unlink()
-    for task in int8_heads:
-        (folder / config.relations[task]).unlink()
-    config = _with_heads(config, int8_heads)
-    encoders = {name: file for name, file in config.encoders.items() if name != "fp32"}
-    if "fp16" not in encoders:
-        config = replace(config, tasks=config.tasks_of("int8"), tuned={})
-    default = "int8" if "int8" in encoders else "fp16"
-    return replace(config, encoders=encoders, default_precision=default)
+    return held | {"fp32"} if "int8" in held else held  # from the same weights
 
 
 def _with_thresholds(config: BundleConfig, thresholds: Mapping[str, float]) -> BundleConfig:
@@ -222,7 +191,7 @@ def _with_thresholds(config: BundleConfig, thresholds: Mapping[str, float]) -> B
 def _tune(
     folder: Path,
     config: BundleConfig,
-    int8_heads: Mapping[str, str],
+    exact: Bundle,
     run: dict[str, Any],
     data: Path | None,
     thresholds: Mapping[str, float],
@@ -232,20 +201,16 @@ def _tune(
     corpora = find_development(run, config.tasks, data, say)
     if not corpora:
         return config, None
-    configs = {
-        name: _with_heads(config, int8_heads if name == "int8" else {})
-        for name in config.encoders
-        if name != "fp16"  # has fp32's: it differs by rounding alone
-    }
+    names = [name for name in config.encoders if name != "fp16"]  # which has fp32's
     found = {
-        name: tune_precision(Bundle(folder, own), name, corpora, fixed=thresholds)
-        for name, own in configs.items()
+        name: tune_precision(Bundle(folder, config), name, corpora, fixed=thresholds)
+        for name in names
     }
     tuned = {name: each.tasks for name, each in found.items() if name != "fp32"}
     config = replace(config, tasks=found["fp32"].tasks, tuned=tuned)
     if "int8" not in found:
         return config, None
-    loss = Loss.between(found["fp32"], found["int8"])
+    loss = Loss.between(tune_precision(exact, "fp32", corpora, fixed=thresholds), found["int8"])
     say(str(loss))
     return config, loss
 
@@ -333,7 +298,6 @@ def _verify(trained: TrainedModel, bundle: Bundle, notes: Sequence[Note], say: S
 def _tables(
     folder: Path,
     config: BundleConfig,
-    int8_heads: Mapping[str, str],
     data: Path | None,
     say: Say,
 ) -> tuple[dict[str, str], dict[str, str]]:
@@ -343,7 +307,7 @@ def _tables(
     corpora = [str(corpus["name"]) for corpus in config.provenance.get("corpora", ())]
     reports: dict[str, Report] = {}
     for name in config.encoders:
-        write_config(folder, _with_heads(config, int8_heads if name == "int8" else {}))
+        write_config(folder, config)
         reports[name] = evaluate(folder, data, corpora=corpora, precision=name, calibrated=True)
     shown = reports[config.default_precision]
     (alone,) = shown.calibrations.values() if len(shown.calibrations) == 1 else ({},)

@@ -29,17 +29,18 @@ def command(
         ),
     ] = None,
     quantize: Annotated[
-        bool, typer.Option("--quantize", help="Add an int8 encoder to the bundle.")
+        bool,
+        typer.Option("--quantize", help="Keep int8 weights: the bundle runs in int8, or fp32."),
     ] = False,
     int8_only: Annotated[
         bool,
-        typer.Option("--int8-only", help="As --quantize, and leave the fp32 encoder out."),
+        typer.Option("--int8-only", help="The same as --quantize; for older scripts."),
     ] = False,
     precisions: Annotated[
         list[Precision] | None,
         typer.Option(
             "--precision",
-            help="An encoder that the bundle holds, fp16 being for GPUs; repeat for several."
+            help="What the bundle can run in, fp16 being for GPUs; repeat for several."
             "  [default: fp32]",
         ),
     ] = None,
