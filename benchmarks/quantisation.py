@@ -179,8 +179,8 @@ def tune_each(
 def measure(options: argparse.Namespace, scratch: Path) -> dict[str, Any]:
     """Everything measured, JSON-ready."""
     bundle = Bundle.load(options.model)
-    if "fp32" not in bundle.config.encoders:
-        sys.exit(f"{bundle.folder} has no fp32 encoder: export it without --int8-only")
+    if "fp32" not in bundle.config.encoders or "int8" in bundle.config.encoders:
+        sys.exit(f"{bundle.folder} has no fp32 weights: export it without --quantize")
     tasks = bundle.config.tasks
     task = next((task for task in tasks if task.name == (options.task or tasks[0].name)), None)
     if task is None or (len(tasks) > 1 and not options.task):

@@ -94,7 +94,8 @@ def make_variants(
         scratch: folder for their files.
         calibration: (T,) piece ids each, of raw notes.
     """
-    source, apart = bundle.folder / bundle.config.encoders["fp32"], scratch / "apart.onnx"
+    source, apart = scratch / "fp32.onnx", scratch / "apart.onnx"
+    source.write_bytes(bundle.whole(bundle.config.encoders["fp32"]))
     _without_gemm(source, apart)
     variants = [Variant("fp32", source, reference)]
     for name, make in _makers(calibration).items():
@@ -232,12 +233,12 @@ def _half(source: Path, target: Path, windows: Windows) -> None:
 
 
 def _open(bundle: Bundle, file: Path, name: str) -> OnnxBackend:
-    provider, contents = PROVIDERS["cpu"], bundle.contents("fp32")
+    provider = PROVIDERS["cpu"]
     return OnnxBackend(
         open_session(file.read_bytes(), provider, threads=1, name=name),
         {
-            task: open_session(data, provider, threads=1, name=task)
-            for task, data in contents.relations.items()
+            task: open_session(bundle.whole(head), provider, threads=1, name=task)
+            for task, head in bundle.config.relations.items()
         },
         provider=provider,
         precision=name,
