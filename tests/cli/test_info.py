@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import shutil
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner, Result
 
 from emlb_cli import app
-from emlb_runtime import providers
+from emlb_runtime import arithmetic, plan, providers
+from emlb_runtime.bundle import DEFAULT_MODEL
 from emlb_runtime.errors import BackendError
 
 PARTS = ["emlb", "machine", "runtime", "plan", "bundle"]
@@ -54,10 +57,24 @@ def test_a_plan_that_fails_is_no_error_of_the_command() -> None:
     assert "CPUExecutionProvider" in shown["plan"]["error"]
 
 
-def test_a_precision_that_the_bundle_lacks_is_no_plan() -> None:
-    result = emlb("info", "--precision", "fp32")
-    assert "  error: precision fp32 was asked for, but the bundle has int8" in result.stdout
-    assert "  precision: fp32" not in result.stdout
+def test_a_precision_that_the_bundle_lacks_is_no_plan(tmp_path: Path) -> None:
+    folder = tmp_path / "bundle"
+    shutil.copytree(DEFAULT_MODEL, folder)
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    del config["encoders"]["fp16"]
+    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    result = emlb("info", str(folder), "--precision", "fp16")
+    assert "  error: precision fp16 was asked for, but the bundle has fp32, int8" in result.stdout
+    assert "  precision: fp16" not in result.stdout
+
+
+def test_the_self_test_of_int8_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "u8u8 exact" in emlb("info").stdout
+    monkeypatch.setattr(arithmetic, "self_test", lambda kind: kind == "u8u8")
+    monkeypatch.setattr(plan, "self_test", lambda kind: kind == "u8u8")
+    lines = emlb("info").stdout.splitlines()
+    assert "  int8 products: u8s8 sums overflow, u8u8 exact" in lines
+    assert "  products: u8u8" in lines and "  precision: int8" in lines
 
 
 def test_without_onnxruntime(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,17 +6,19 @@ from pathlib import Path
 
 import pytest
 
-from emlb_runtime import plan
+from emlb_runtime import arithmetic, plan
 from tests.cli.invoking import invoke
 
 
 def test_a_remark_is_one_line_on_standard_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(plan, "int8_warning", lambda machine, enough: "int8 may be inexact")
+    for module in (plan, arithmetic):
+        monkeypatch.setattr(module, "self_test", lambda kind: False)
     for name in ("a", "b"):
         (tmp_path / f"{name}.txt").write_text("Rash after amoxicillin.\n", encoding="utf-8")
     result = invoke([str(tmp_path), "--provider", "cpu", "--quiet"])
     assert result.exit_code == 0
-    assert result.stderr == "emlb-run: int8 may be inexact\n"
+    said = "fp32 in place of int8, whose products are not exact on this processor"
+    assert result.stderr == f"emlb-run: {said}\n"
     assert result.stdout.count("ADE-Drug") == 2

@@ -15,6 +15,7 @@ import pytest
 from emlb.explaining.explain import explain_note
 from emlb_export.attention import BundleAttention, with_attention
 from emlb_export.explain import explain_file, open_model
+from emlb_export.run import export
 from emlb_runtime.bundle import Bundle
 from emlb_runtime.errors import ArtefactError, BundleError, ConfigError, DataError, EmlbError
 from emlb_runtime.extract import load_pipeline
@@ -40,11 +41,9 @@ def explained(model: Path, note: Path, **options: Any) -> Any:
     return json.loads(target.read_text(encoding="utf-8"))
 
 
-def test_torch_and_bundle_looked_at_the_same(
-    tiny_run: TinyRun, tiny_bundle: Path, note: Path
-) -> None:
+def test_torch_and_bundle_looked_at_the_same(tiny_run: TinyRun, tmp_path: Path, note: Path) -> None:
     torch = explained(tiny_run.folder, note)
-    onnx_fp32 = explained(tiny_bundle, note, precision="fp32")
+    onnx_fp32 = explained(export(tiny_run.folder, out=tmp_path / "fp32"), note)
     assert len(torch["triples"]) == len(onnx_fp32["triples"]) > 5
     assert torch["windows"] == onnx_fp32["windows"] > 1
     for left, right in zip(torch["triples"], onnx_fp32["triples"], strict=True):
@@ -74,7 +73,7 @@ def test_a_bundle_explains_its_own_precision(tiny_bundle: Path, note: Path) -> N
 
 def test_the_graph_with_attention_gives_the_same_logits(tiny_bundle: Path, note: Path) -> None:
     bundle = Bundle.load(tiny_bundle)
-    pipeline, attention = load_pipeline(bundle, precision="fp32"), BundleAttention(bundle)
+    pipeline, attention = load_pipeline(bundle), BundleAttention(bundle)
     rng = np.random.default_rng(0)
     (task,) = bundle.config.relations
     hidden = rng.normal(size=(17, bundle.config.width)).astype(np.float32)

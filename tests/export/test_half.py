@@ -42,7 +42,7 @@ def test_a_bundle_can_hold_fp16(half_bundle: Path) -> None:
 
 
 def test_matrices_are_fp16_and_outputs_fp32(half_bundle: Path) -> None:
-    graph = onnx.load(str(half_bundle / "encoder_fp16.onnx")).graph
+    graph = onnx.load_from_string(Bundle.load(half_bundle).whole("encoder_fp16.onnx")).graph
     matrices = {weight.data_type for weight in graph.initializer if len(weight.dims) == 2}
     assert TensorProto.FLOAT16 in matrices and TensorProto.FLOAT not in matrices
     assert {output.type.tensor_type.elem_type for output in graph.output} == {TensorProto.FLOAT}
@@ -89,7 +89,7 @@ def test_fp32_can_be_left_out(tiny_run: TinyRun, tmp_path: Path) -> None:
     both = Bundle.load(
         export(tiny_run.folder, out=tmp_path / "both", precisions=("fp16",), quantize=True)
     )
-    assert set(both.config.encoders) == {"fp16", "int8"}
+    assert set(both.config.encoders) == {"fp16", "fp32", "int8"}
     assert both.config.default_precision == "int8"
 
 

@@ -9,13 +9,17 @@ from pathlib import Path
 
 import pytest
 
+from emlb_export.run import export
+from tests.tiny import TinyRun
+
 
 @pytest.mark.slow
 def test_the_comparison_tells_neighbours_and_loss(
-    repo: Path, tiny_bundle: Path, tiny_data: Path, tmp_path: Path
+    repo: Path, tiny_run: TinyRun, tiny_data: Path, tmp_path: Path
 ) -> None:
+    bundle = export(tiny_run.folder, out=tmp_path / "fp32")
     command = [sys.executable, str(repo / "benchmarks/quantisation.py"), str(tiny_data)]
-    command += ["--model", str(tiny_bundle), "--eval", str(tiny_data), "--rounds", "2"]
+    command += ["--model", str(bundle), "--eval", str(tiny_data), "--rounds", "2"]
     subprocess.run([*command, "--out", str(tmp_path)], check=True, capture_output=True, timeout=600)
     measured = json.loads((tmp_path / "quantisation.json").read_text(encoding="utf-8"))
     rows = {row["name"]: row for row in measured["rows"]}

@@ -12,8 +12,9 @@ import torch
 from numpy.typing import NDArray
 
 from emlb.model.pretrained import TrainedModel
-from emlb_export.files import optimise, quantize_relations
+from emlb_export.files import optimise
 from emlb_export.onnx import export_relations
+from emlb_export.quantize import quantize
 from emlb_export.run import export
 from emlb_runtime import Extractor
 from emlb_runtime.bundle import Bundle
@@ -42,8 +43,9 @@ def int8_bundle(tiny_run: TinyRun, tmp_path_factory: pytest.TempPathFactory) -> 
     return Bundle.load(export(tiny_run.folder, out=out, int8_only=True))
 
 
-def open_graph(path: Path) -> onnxruntime.InferenceSession:
-    return onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+def open_graph(graph: Path | bytes) -> onnxruntime.InferenceSession:
+    model = graph if isinstance(graph, bytes) else str(graph)
+    return onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
 
 
 def run(session: onnxruntime.InferenceSession, inputs: Inputs) -> NDArray[np.float32]:
@@ -101,26 +103,23 @@ def test_rows_are_picked_whole(graph: Path) -> None:
     assert kinds.count("Softmax") == 1  # ``emlb explain`` finds the attention by it
 
 
-def test_int8_alone_has_int8_heads(int8_bundle: Bundle, tiny_bundle: Path) -> None:
+def test_int8_has_int8_heads(int8_bundle: Bundle) -> None:
     int8_bundle.verify()
-    (name,) = int8_bundle.config.relations.values()
+    (name,) = int8_bundle.config.relations_int8.values()
     assert name == "relations_notes_int8.onnx"
-    assert {path.name for path in int8_bundle.folder.glob("*.onnx")} == {"encoder_int8.onnx", name}
-    weights = onnx.load_from_string(int8_bundle.read(name)).graph.initializer
-    wide = [item for item in weights if len(item.dims) == 2 and min(item.dims) >= 32]
+    whole = onnx.load_from_string(int8_bundle.whole(name)).graph.initializer
+    wide = [item for item in whole if len(item.dims) == 2 and min(item.dims) >= 32]
     assert wide and {item.data_type for item in wide} == {onnx.TensorProto.INT8}
     assert "The relation heads are int8 too." in (int8_bundle.folder / "README.md").read_text(
         encoding="utf-8"
     )
-    # With fp32 beside it the heads are shared, and stay as they are.
-    both = Bundle.load(tiny_bundle)
-    assert set(both.config.relations.values()) == {"relations_notes.onnx"}
-    assert not list(tiny_bundle.glob("relations_*_int8.onnx"))
+    assert int8_bundle.config.relations_of("int8") == {"notes": name}
+    assert int8_bundle.config.relations_of("fp32") == {"notes": "relations_notes.onnx"}
 
 
 def test_int8_heads_do_not_depend_on_neighbours(int8_bundle: Bundle) -> None:
-    (name,) = int8_bundle.config.relations.values()
-    session = open_graph(int8_bundle.folder / name)
+    (name,) = int8_bundle.config.relations_int8.values()
+    session = open_graph(int8_bundle.whole(name))
     inputs = make_inputs(int8_bundle.config.width, windows=2, pieces=40, spans=9, pairs=30)
     inputs["attention_mask"][:] = 1
     together = run(session, inputs)
@@ -136,13 +135,11 @@ def test_int8_heads_do_not_depend_on_neighbours(int8_bundle: Bundle) -> None:
 
 def test_int8_heads_stay_near_fp32(graph: Path, tiny_bundle: Path, tmp_path: Path) -> None:
     config = Bundle.load(tiny_bundle).config
-    (name,) = config.relations.values()
-    (tmp_path / name).write_bytes(graph.read_bytes())
-    names = quantize_relations(tmp_path, config)
+    quantize(graph, tmp_path / "raw.onnx", own_ranges=False)
+    optimise(tmp_path / "raw.onnx", tmp_path / "int8.onnx")
     inputs = make_inputs(config.width, windows=1, pieces=60, spans=9, pairs=70)
-    fp32, int8 = (run(open_graph(tmp_path / file), inputs) for file in (name, names["notes"]))
+    fp32, int8 = (run(open_graph(path), inputs) for path in (graph, tmp_path / "int8.onnx"))
     assert 0 < np.abs(fp32 - int8).mean() / np.abs(fp32).mean() < 0.1
-    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([name, names["notes"]])
 
 
 def test_int8_heads_find_what_was_annotated(int8_bundle: Bundle, tiny_run: TinyRun) -> None:

@@ -8,6 +8,9 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+import torch
+from onnx import numpy_helper
+from safetensors.numpy import load
 
 from emlb.evaluation.run import evaluate
 from emlb.model.pretrained import TrainedModel
@@ -18,6 +21,7 @@ from emlb_runtime import Extractor, Note
 from emlb_runtime.bundle import Bundle
 from emlb_runtime.errors import ArtefactError, ConfigError
 from emlb_runtime.extract import load_pipeline
+from emlb_runtime.state import read_state
 from tests.tiny import TinyRun
 
 
@@ -44,9 +48,9 @@ def test_the_card_says_how_far_scores_are_probabilities(
     assert "## Calibration" not in (tiny_bundle / "README.md").read_text(encoding="utf-8")
 
 
-def test_torch_and_onnx_agree(tiny_run: TinyRun, tiny_bundle: Path) -> None:
+def test_torch_and_onnx_agree(tiny_run: TinyRun, tmp_path: Path) -> None:
     trained = TrainedModel.load(tiny_run.model)
-    bundle = Bundle.load(tiny_bundle)
+    bundle = Bundle.load(export(tiny_run.folder, out=tmp_path / "fp32"))
     torch_pipeline = trained.pipeline(batch=3)
     onnx_pipeline = load_pipeline(bundle, precision="fp32", batch=2)
     parity = compare_tensors(
@@ -109,25 +113,67 @@ def test_int8_stays_near_fp32(tiny_bundle: Path) -> None:
     assert 0 < np.linalg.norm(fp32 - int8) / np.linalg.norm(fp32) < 0.1
 
 
-def test_int8_weights_are_int8(tiny_bundle: Path) -> None:
-    graph = onnx.load(str(tiny_bundle / "encoder_int8.onnx")).graph
-    floats = [
-        item.name
-        for item in graph.initializer
-        if item.data_type == onnx.TensorProto.FLOAT and len(item.dims) == 2 and min(item.dims) > 16
-    ]
-    assert not [name for name in floats if "place" not in name and "word" not in name]
-    assert any(node.op_type == "MatMulIntegerToFloat" for node in graph.node)
+def test_weights_are_kept_once(tiny_bundle: Path) -> None:
+    """As int8 levels where products read them, and in no graph."""
+    weights = load((tiny_bundle / "weights.safetensors").read_bytes())
+    large = {name for name, value in weights.items() if value.ndim == 2 and min(value.shape) > 16}
+    floats = {name for name in large if weights[name].dtype != np.int8}
+    assert not [name for name in floats if "position" not in name and "word" not in name]
+    assert len(large - floats) == 2 * 6 + 4
+    for file in tiny_bundle.glob("*.onnx"):
+        held = onnx.load(str(file)).graph.initializer
+        assert all(numpy_helper.to_array(item).size <= 256 for item in held), file.name
+        names = {name for node in onnx.load(str(file)).graph.node for name in node.input}
+        assert names & weights.keys()
+    int8 = onnx.load(str(tiny_bundle / "encoder_int8.onnx")).graph
+    assert sum(node.op_type == "MatMulIntegerToFloat" for node in int8.node) == 2 * 6
 
 
-def test_int8_only_leaves_fp32_out(tiny_run: TinyRun, tmp_path: Path) -> None:
+def test_fp32_comes_from_the_same_levels(tiny_run: TinyRun, tiny_bundle: Path) -> None:
+    """A bundle of int8 weights, run in floats, is the model of levels times scales."""
+    bundle = Bundle.load(tiny_bundle)
+    trained = TrainedModel.load(tiny_run.model)
+    state = {name: torch.from_numpy(value) for name, value in read_state(bundle).items()}
+    before = trained.model.state_dict()
+    assert state.keys() == before.keys()
+    name = "encoder.encoder.layer.1.intermediate.dense.weight"
+    assert 0 < (state[name] - before[name]).abs().max() < 0.01
+    trained.model.load_state_dict(state)
+    parity = compare_tensors(
+        trained.pipeline(batch=1).backend,
+        load_pipeline(bundle, precision="fp32").backend,
+        bundle.config.tasks,
+        vocabulary=trained.tokenizer.tokenizer.get_vocab_size(),
+        max_pieces=bundle.config.windows.max_pieces,
+    )
+    assert parity.worst < 1e-4
+
+
+def test_unquantised_weights_are_those_of_the_training(tiny_run: TinyRun, tmp_path: Path) -> None:
+    bundle = Bundle.load(export(tiny_run.folder, out=tmp_path / "plain"))
+    assert set(bundle.config.encoders) == {"fp32"}
+    state, trained = read_state(bundle), TrainedModel.load(tiny_run.model).model.state_dict()
+    assert state.keys() == trained.keys()
+    for name in ("attention.self.key", "intermediate.dense", "output.dense"):
+        name = f"encoder.encoder.layer.0.{name}.weight"
+        np.testing.assert_array_equal(state[name], trained[name].numpy())
+    query = "encoder.encoder.layer.0.attention.self.query.weight"
+    np.testing.assert_allclose(state[query], trained[query].numpy(), rtol=1e-6)
+
+
+def test_export_is_deterministic(tiny_run: TinyRun, tiny_bundle: Path, tmp_path: Path) -> None:
+    again = export(tiny_run.folder, out=tmp_path / "again", quantize=True)
+    assert Bundle.load(again).config.files == Bundle.load(tiny_bundle).config.files
+
+
+def test_int8_only_says_no_more_than_quantize(tiny_run: TinyRun, tmp_path: Path) -> None:
     out = export(tiny_run.folder, out=tmp_path / "small", int8_only=True, name="small")
     bundle = Bundle.load(out)
-    assert set(bundle.config.encoders) == {"int8"}
-    assert not (out / "encoder.onnx").exists()
-    assert bundle.config.name == "small"
-    with pytest.raises(ConfigError, match="precision fp32 was asked for"):
-        Extractor.load(out, precision="fp32")
+    assert set(bundle.config.encoders) == {"int8", "fp32"}
+    assert (bundle.config.name, bundle.config.default_precision) == ("small", "int8")
+    assert Extractor.load(out, precision="fp32", provider="cpu").info.precision == "fp32"
+    with pytest.raises(ConfigError, match="precision fp16 was asked for"):
+        Extractor.load(out, precision="fp16")
 
 
 def test_an_old_bundle_is_kept_unless_told(tiny_run: TinyRun, tmp_path: Path) -> None:

@@ -37,14 +37,12 @@ def test_each_precision_has_thresholds_of_its_own(tiny_run: TinyRun, tmp_path: P
     assert "int8 loses" in (out / "README.md").read_text(encoding="utf-8")
 
 
-def test_int8_alone_keeps_its_own(tiny_run: TinyRun, tmp_path: Path) -> None:
-    alone = Bundle.load(export(tiny_run.folder, out=tmp_path / "alone", int8_only=True))
-    assert alone.config.tuned == {}
-    corpora = find_development(run_record(tiny_run), alone.config.tasks, None, print)
-    # With its own relation heads too, which are int8: those of fp32 give other thresholds.
-    assert alone.config.tasks == tune_precision(alone, "int8", corpora).tasks
-    both = Bundle.load(export(tiny_run.folder, out=tmp_path / "both", quantize=True)).config
-    assert alone.config.tasks != both.tasks_of("int8")
+def test_int8_has_those_of_its_own_heads(tiny_run: TinyRun, tiny_bundle: Path) -> None:
+    bundle = Bundle.load(tiny_bundle)
+    corpora = find_development(run_record(tiny_run), bundle.config.tasks, None, print)
+    for precision in ("int8", "fp32"):
+        tuned = tune_precision(bundle, precision, corpora).tasks
+        assert bundle.config.tasks_of(precision) == tuned
 
 
 def test_those_of_the_training_are_kept_on_demand(tiny_run: TinyRun, tmp_path: Path) -> None:

@@ -18,13 +18,14 @@ from typing import Any
 from emlb_runtime.bundle import Bundle
 
 Spoil = Callable[[Path], object]
-ENCODER, RELATIONS, CRF, TOKENIZER = (
+ENCODER, RELATIONS, CRF, TOKENIZER, WEIGHTS = (
     "encoder.onnx",
     "relations_notes.onnx",
     "crf.safetensors",
     "tokenizer.json",
+    "weights.safetensors",
 )
-FILES_READ = ("config.json", CRF, TOKENIZER, RELATIONS, ENCODER)
+FILES_READ = ("config.json", CRF, TOKENIZER, RELATIONS, ENCODER, WEIGHTS)
 
 
 @dataclass(frozen=True)
@@ -291,6 +292,12 @@ def _number(place: int, value: float) -> Spoil:
     return scores(lambda header, values: struct.pack_into("<f", values, 4 * place, value))
 
 
+def _not_a_number(data: bytes) -> bytes:
+    """A safetensors file whose first number is none; floats lie first."""
+    start = 8 + int.from_bytes(data[:8], "little")
+    return data[:start] + struct.pack("<f", float("nan")) + data[start + 4 :]
+
+
 def _first(header: dict[str, Any], **changes: Any) -> None:
     next(iter(header.values())).update(changes)
 
@@ -343,8 +350,24 @@ def _file_kinds() -> dict[str, Kind]:
         "pieces dropped at random": (tokenizer(lambda v: v["model"].update(dropout=0.5)), "random"),
         "special token not there": (_set("special", "cls", to=100_000), "special tokens"),
     }
-    return {name: Kind(spoil, CRF, reason) for name, (spoil, reason) in crf.items()} | {
-        name: Kind(spoil, TOKENIZER, reason) for name, (spoil, reason) in pieces.items()
+    weights: dict[str, tuple[Spoil, str]] = {
+        "weights cut short": (content(WEIGHTS, lambda d: d[:-4]), "cut short"),
+        "weights with a tail": (content(WEIGHTS, lambda d: d + b"MZ"), "holds more"),
+        "pickle for weights": (
+            content(WEIGHTS, lambda d: b"\x80\x04cos\nsystem\n" + d),
+            "impossible length",
+        ),
+        "weights that overlap": (
+            content(WEIGHTS, lambda d: d.replace(b"[0,", b"[4,", 1)),
+            "do not fit|overlap",
+        ),
+        "weights of texts": (content(WEIGHTS, lambda d: d.replace(b'"F32"', b'"STR"', 1)), "F32"),
+        "weights NaN": (content(WEIGHTS, _not_a_number), "NaN"),
+    }
+    return {
+        name: Kind(spoil, file, reason)
+        for file, kinds in ((CRF, crf), (TOKENIZER, pieces), (WEIGHTS, weights))
+        for name, (spoil, reason) in kinds.items()
     }
 
 

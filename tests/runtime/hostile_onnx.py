@@ -71,7 +71,9 @@ def _nested_ifs(found: Any) -> None:
 
 
 def _big(found: Any) -> Any:
-    return max(found.graph.initializer, key=lambda tensor: len(tensor.raw_data))
+    """A tensor of floats that the graph holds."""
+    values = bytes(4 * 32 * 4)
+    return found.graph.initializer.add(name="held", data_type=1, dims=[32, 4], raw_data=values)
 
 
 def _external(location: str) -> Callable[[Any], object]:
@@ -98,10 +100,10 @@ def _weight(value: float) -> Callable[[Any], object]:
     def change(found: Any) -> None:
         import numpy as np
 
-        floats = [t for t in found.graph.initializer if t.data_type == 1 and len(t.raw_data) > 64]
-        values = np.frombuffer(floats[0].raw_data, "<f4").copy()
+        tensor = _big(found)
+        values = np.frombuffer(tensor.raw_data, "<f4").copy()
         values[len(values) // 2] = value
-        floats[0].raw_data = values.tobytes()
+        tensor.raw_data = values.tobytes()
 
     return change
 
@@ -207,8 +209,12 @@ def _nodes(found: Any) -> None:
 
 _MODELS: dict[str, tuple[str, Callable[[Any], object], str]] = {
     "extra input": (ENCODER, _add_input, "inputs are"),
-    "missing input": (ENCODER, lambda m: m.graph.input.pop(), "inputs are"),
-    "renamed input": (ENCODER, lambda m: setattr(m.graph.input[0], "name", "ids"), "inputs are"),
+    "missing input": (ENCODER, lambda m: m.graph.input.pop(), "reads 'attention_mask'"),
+    "renamed input": (
+        ENCODER,
+        lambda m: setattr(m.graph.input[0], "name", "ids"),
+        "reads 'input_ids', which it does not hold",
+    ),
     "input of floats": (ENCODER, _kind(0, 1), "input_ids is not int64"),
     "input of one batch": (ENCODER, _axis("input", 0, 0, 1), "input_ids is not"),
     "extra output": (ENCODER, _add_output, "outputs are"),

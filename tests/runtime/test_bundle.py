@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +78,11 @@ def test_a_file_of_another_size(copy: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["crf.safetensors", "tokenizer.json", "encoder_int8.onnx", "relations_notes.onnx"]
+    "name",
+    [
+        *("crf.safetensors", "tokenizer.json", "weights.safetensors"),
+        *("encoder_int8.onnx", "relations_notes_int8.onnx"),
+    ],
 )
 def test_an_altered_file(copy: Path, name: str) -> None:
     path = next(copy.glob(name.replace("notes", "*")))
@@ -160,9 +164,11 @@ def test_contents_are_the_files(tiny_bundle: Path, precision: str) -> None:
     assert contents.encoder == bundle.read(config.encoders[precision])
     assert contents.crf == (tiny_bundle / config.crf).read_bytes()
     assert contents.tokenizer == (tiny_bundle / config.tokenizer).read_bytes()
+    heads = config.relations_of(precision)
     assert contents.relations == {
-        task: (tiny_bundle / name).read_bytes() for task, name in config.relations.items()
+        task: (tiny_bundle / name).read_bytes() for task, name in heads.items()
     }
+    assert set(contents.given) == {config.encoders[precision], *heads.values()}
 
 
 def test_the_default_model_is_sound() -> None:
@@ -182,6 +188,7 @@ def test_each_file_is_opened_once(tiny_bundle: Path, monkeypatch: pytest.MonkeyP
     bundle.contents("fp32")
     config = bundle.config
     used = {config.encoders["fp32"], *config.relations.values(), config.crf, config.tokenizer}
+    used.add("weights.safetensors")
     assert sorted(opened) == sorted(used)
 
 
@@ -189,10 +196,10 @@ def test_a_file_changed_while_it_is_checked(copy: Path, monkeypatch: pytest.Monk
     """What runs is what was hashed, not what lies there afterwards."""
     whole = {path.name: path.read_bytes() for path in copy.iterdir()}
 
-    def read_and_change(data: bytes) -> Network:
+    def read_and_change(data: bytes, weights: Mapping[str, tuple[int, ...]], **o: str) -> Network:
         for name in ("encoder.onnx", "crf.safetensors", "tokenizer.json"):
             (copy / name).write_bytes(b"changed")
-        return read_network(data)
+        return read_network(data, weights, **o)
 
     bundle = Bundle.load(copy)
     monkeypatch.setattr("emlb_runtime.bundle.read_network", read_and_change)
@@ -202,9 +209,9 @@ def test_a_file_changed_while_it_is_checked(copy: Path, monkeypatch: pytest.Monk
         (copy / name).write_bytes(whole[name])
     (copy / "encoder.onnx").write_bytes(whole["encoder.onnx"])
 
-    def change_encoder(data: bytes) -> Network:
+    def change_encoder(data: bytes, weights: Mapping[str, tuple[int, ...]], **o: str) -> Network:
         (copy / "encoder.onnx").write_bytes(b"changed")
-        return read_network(data)
+        return read_network(data, weights, **o)
 
     monkeypatch.setattr("emlb_runtime.bundle.read_network", change_encoder)
     assert bundle.contents("fp32").encoder == whole["encoder.onnx"]

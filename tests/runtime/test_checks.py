@@ -16,6 +16,7 @@ from emlb_runtime.checks.json_values import check_values, parse_json, text, whol
 from emlb_runtime.checks.tokenizer_json import check_tokenizer
 from emlb_runtime.checks.wire import Reader, signed
 from emlb_runtime.errors import BundleError
+from emlb_runtime.weights import Weights
 
 onnx = pytest.importorskip("onnx")
 
@@ -37,9 +38,14 @@ def holding(tensor: Any) -> bytes:
     return graph([onnx.helper.make_node("Identity", ["x"], ["y"])], [tensor])
 
 
+def shapes(bundle: Path) -> dict[str, tuple[int, ...]]:
+    """Of the values that a bundle's weights give."""
+    return Weights((bundle / "weights.safetensors").read_bytes()).shapes
+
+
 @pytest.mark.parametrize("name", ["encoder.onnx", "encoder_int8.onnx", "relations_notes.onnx"])
 def test_signatures_are_those_that_onnx_reads(tiny_bundle: Path, name: str) -> None:
-    network = read_network((tiny_bundle / name).read_bytes())
+    network = read_network((tiny_bundle / name).read_bytes(), shapes(tiny_bundle))
     theirs = onnx.load(str(tiny_bundle / name)).graph
     for ours, values in ((network.inputs, theirs.input), (network.outputs, theirs.output)):
         assert [(value.name, value.kind, value.dims) for value in ours] == [
@@ -55,7 +61,7 @@ def test_signatures_are_those_that_onnx_reads(tiny_bundle: Path, name: str) -> N
 def test_rows_of_the_piece_table(tiny_bundle: Path) -> None:
     vocabulary = json.loads((tiny_bundle / "tokenizer.json").read_bytes())["model"]["vocab"]
     for name in ("encoder.onnx", "encoder_int8.onnx"):
-        network = read_network((tiny_bundle / name).read_bytes())
+        network = read_network((tiny_bundle / name).read_bytes(), shapes(tiny_bundle))
         assert network.rows["input_ids"] == len(vocabulary)
 
 

@@ -84,7 +84,7 @@ def test_the_whole_model_is_on_the_gpu(tiny_bundle: Path, on_gpu: Extractor) -> 
     assert on_gpu.info.provider == CUDA
     bundle = Bundle.load(tiny_bundle)
     for name in (bundle.config.encoders["fp32"], *bundle.config.relations.values()):
-        opened = open_session(bundle.read(name), CUDA, threads=1, name=name)
+        opened = open_session(bundle.whole(name), CUDA, threads=1, name=name)
         assert opened.get_providers()[0] == CUDA
         assert opened._enable_fallback is False
         counts = count_nodes(opened)
@@ -122,7 +122,7 @@ def test_held_hidden_states_give_the_same_documents(
 
     def networks(device: str | None) -> OnnxBackend:
         def opened(name: str) -> Any:
-            return open_session(bundle.read(name), CUDA, threads=1, name=name)
+            return open_session(bundle.whole(name), CUDA, threads=1, name=name)
 
         return OnnxBackend(
             opened(bundle.config.encoders["fp32"]),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,10 +10,8 @@ import pytest
 from emlb_runtime import machine
 from emlb_runtime.cgroups import Limits
 from emlb_runtime.machine import (
-    Machine,
     available_cores,
     available_memory,
-    int8_warning,
     parse_instructions,
     parse_processor,
     parse_sysctl,
@@ -35,7 +32,6 @@ GRAVITON = (
     "processor\t: 0\nBogoMIPS\t: 243.75\n"
     "Features\t: fp asimd crc32 asimdhp asimddp sve bf16 i8mm\nCPU part\t: 0xd40\n"
 )
-OLD = Machine("Linux", "x86_64", "i5", 4, 2**33, ("fma", "avx2"))
 
 
 def test_linux_on_x86() -> None:
@@ -59,30 +55,6 @@ def test_a_system_that_says_nothing(text: str) -> None:
 def test_macos() -> None:
     said = "hw.optional.arm.FEAT_DotProd: 1\nhw.optional.arm.FEAT_I8MM: 0\nkern.x: 1\n"
     assert parse_sysctl(said) == ("asimddp",)
-
-
-@pytest.mark.parametrize("instruction", ["avx512_vnni", "avx_vnni", "amx_int8"])
-def test_int8_is_exact_with_any_of_these(instruction: str) -> None:
-    assert int8_warning(replace(OLD, instructions=("avx2", instruction))) == ""
-
-
-@pytest.mark.parametrize("architecture", ["x86_64", "AMD64"])
-def test_int8_without_them_is_told(architecture: str) -> None:
-    said = int8_warning(replace(OLD, architecture=architecture))
-    assert "has none of avx512_vnni" in said
-    assert "--precision fp32" in said
-    assert "\n" not in said
-
-
-def test_int8_is_not_warned_of_where_nothing_is_known_or_nothing_is_cut() -> None:
-    assert int8_warning(replace(OLD, instructions=None)) == ""
-    assert int8_warning(replace(OLD, architecture="aarch64", instructions=("asimd",))) == ""
-
-
-def test_a_bundle_may_note_other_instructions() -> None:
-    assert int8_warning(OLD, enough=("avx2",)) == ""
-    vnni = replace(OLD, instructions=("avx2", "avx_vnni"))
-    assert "has none of amx_int8:" in int8_warning(vnni, enough=("amx_int8",))
 
 
 @pytest.mark.parametrize(

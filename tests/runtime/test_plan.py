@@ -7,15 +7,13 @@ from dataclasses import replace
 
 import pytest
 
-from emlb_runtime import plan
+from emlb_runtime import arithmetic, plan
 from emlb_runtime.bundle import Bundle, BundleConfig
 from emlb_runtime.errors import BackendError
-from emlb_runtime.machine import Machine
 from emlb_runtime.plan import GPU_BATCH, make_plan
 from emlb_runtime.providers import PROVIDERS
 
 CPU, CUDA, OPENVINO = PROVIDERS["cpu"], PROVIDERS["cuda"], PROVIDERS["openvino"]
-VNNI = Machine("Linux", "x86_64", "new", 6, 2**34, ("avx2", "avx_vnni"))
 
 Offer = Callable[..., None]
 
@@ -33,7 +31,8 @@ def offer(monkeypatch: pytest.MonkeyPatch) -> Offer:
         lacks = missing or {}
         monkeypatch.setattr(plan, "import_onnxruntime", lambda: Runtime)
         monkeypatch.setattr(plan, "what_is_missing", lambda name, runtime: lacks.get(name, []))
-        monkeypatch.setattr(plan, "read_machine", lambda: VNNI)
+        monkeypatch.setattr(plan, "self_test", lambda kind: True)
+        monkeypatch.setattr(arithmetic, "self_test", lambda kind: True)
         monkeypatch.setattr(plan, "available_cores", lambda: 6)
         monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
 
@@ -125,12 +124,42 @@ def test_openvino_says_where_the_relation_heads_run(offer: Offer, config: Bundle
     assert make_plan(config).provider == CPU  # nothing but CUDA is taken unasked
 
 
-def test_int8_without_the_instructions_is_told(
+def fail_self_tests(monkeypatch: pytest.MonkeyPatch, *kinds: str) -> None:
+    """Pretend that these kinds of 8-bit products overflow here."""
+    for module in (plan, arithmetic):
+        monkeypatch.setattr(module, "self_test", lambda kind: kind not in kinds)
+
+
+def test_weights_are_unsigned_where_signed_ones_overflow(
     offer: Offer, config: BundleConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    old = replace(VNNI, instructions=("avx2",))
-    monkeypatch.setattr(plan, "read_machine", lambda: old)
-    assert "has none of avx512_vnni" in make_plan(config).notes[0]
-    assert make_plan(config, precision="fp32").notes == ()
-    noted = replace(config, provenance={**config.provenance, "int8_instructions": ["avx2"]})
-    assert make_plan(noted).notes == ()
+    assert make_plan(config).products == "u8s8"
+    assert make_plan(config, precision="fp32").products is None
+    fail_self_tests(monkeypatch, "u8s8")
+    made = make_plan(config)
+    assert (made.precision, made.products, made.notes) == ("int8", "u8u8", ())
+
+
+def test_fp32_is_taken_and_said_where_no_int8_is_exact(
+    offer: Offer, config: BundleConfig, small: BundleConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fail_self_tests(monkeypatch, "u8s8", "u8u8")
+    made = make_plan(config)
+    assert (made.precision, made.products) == ("fp32", None)
+    assert made.notes == ("fp32 in place of int8, whose products are not exact on this processor",)
+    for asked in ((config, "int8"), (small, None)):
+        with pytest.raises(BackendError, match="self-test .* fails .*: use --precision fp32"):
+            make_plan(asked[0], precision=asked[1])
+
+
+def test_bundles_whose_graphs_hold_their_weights_need_exact_signed_products(
+    offer: Offer, config: BundleConfig, small: BundleConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, old_small = replace(config, weights=None), replace(small, weights=None)
+    assert make_plan(old_small).products == "u8s8"
+    fail_self_tests(monkeypatch, "u8s8")
+    assert make_plan(old).precision == "fp32" and make_plan(old).notes
+    with pytest.raises(BackendError, match="choose --precision fp32, or export the model again"):
+        make_plan(old, precision="int8")
+    with pytest.raises(BackendError, match="overflow: export the model again, as a bundle of"):
+        make_plan(old_small)

@@ -14,6 +14,7 @@ from emlb_runtime import Note, session
 from emlb_runtime.bundle import Bundle
 from emlb_runtime.errors import BackendError, BundleError
 from emlb_runtime.extract import load_pipeline
+from emlb_runtime.plan import products_for
 from emlb_runtime.providers import PROVIDERS
 from emlb_runtime.session import OnnxBackend, count_nodes, describe_placement, open_session
 from emlb_runtime.stages import CountingBackend
@@ -140,7 +141,7 @@ def test_nodes_are_counted_in_a_real_session() -> None:
     options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
     bundle = Bundle.load()
     (name,) = bundle.config.relations.values()
-    opened = onnxruntime.InferenceSession(bundle.read(name), options, providers=[CPU])
+    opened = onnxruntime.InferenceSession(bundle.whole(name), options, providers=[CPU])
     if not hasattr(opened, "get_provider_graph_assignment_info"):
         pytest.skip("this ONNX Runtime cannot say where nodes run")
     counts = count_nodes(opened)
@@ -159,12 +160,18 @@ def test_hidden_states_held_on_a_device_give_the_same_documents(
     expected = pipeline.run(notes)
     assert sum(len(document.relations) for document in expected) > 50
     precision = bundle.config.default_precision
-    encoder, relations = bundle.config.encoders[precision], bundle.config.relations
+    contents, config = bundle.contents(precision), bundle.config
+
+    def opened(name: str, graph: bytes) -> Any:
+        products = products_for(config, precision) or "u8s8"
+        given = contents.given[name]
+        return open_session(graph, CPU, threads=1, name=name, given=given, products=products)
+
     pipeline.backend = OnnxBackend(
-        open_session(bundle.read(encoder), CPU, threads=1, name=encoder),
+        opened(config.encoders[precision], contents.encoder),
         {
-            task: open_session(bundle.read(name), CPU, threads=1, name=name)
-            for task, name in relations.items()
+            task: opened(name, contents.relations[task])
+            for task, name in config.relations_of(precision).items()
         },
         provider=CPU,
         precision=precision,
