@@ -10,7 +10,7 @@ import pytest
 from benchmarks.exactness import compare
 from emlb_runtime.bundle import Bundle
 from emlb_runtime.formats.text import find_notes, read_notes
-from emlb_runtime.records import Note
+from emlb_runtime.records import Document, Note
 
 
 def check(bundle: Bundle, notes: Sequence[Note], *, at_least: int) -> None:
@@ -28,7 +28,9 @@ def check(bundle: Bundle, notes: Sequence[Note], *, at_least: int) -> None:
             assert way["largest_score_difference"] < 1e-3, kind
 
 
-def test_sums_and_triples_of_the_tiny_model(tiny_bundle: Path, tiny_documents: Sequence) -> None:
+def test_sums_and_triples_of_the_tiny_model(
+    tiny_bundle: Path, tiny_documents: Sequence[Document]
+) -> None:
     check(Bundle.load(tiny_bundle), [document.note for document in tiny_documents], at_least=30)
 
 

@@ -10,7 +10,8 @@ others, which leaves the model's function as it is (``emlb_runtime.state`` undoe
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -98,23 +99,36 @@ def rename(graph: onnx.GraphProto, arrays: Mapping[str, NDArray[Any]], *, prefix
         arrays: of ``names_of``.
         prefix: of the names that large weights get which are none of the arrays.
     """
-    known: dict[tuple[tuple[int, ...], bytes], str] = {}
+    known: dict[bytes, str] = {}
     for name, value in arrays.items():
-        known.setdefault((value.shape, value.tobytes()), name)
+        known.setdefault(_digest(value), name)
     names: dict[str, str] = {}
     for weight in graph.initializer:
         if weight.data_type != TensorProto.FLOAT:
             continue
         value = numpy_helper.to_array(weight)
-        name = known.get((value.shape, value.tobytes())) if value.ndim else None
-        if name is None and value.size > MAX_HELD:
-            name = f"{prefix}.{len(names)}"
-        if name is not None and name not in names.values():
-            names[weight.name] = name
+        found = known.get(_digest(value)) if value.ndim else None
+        if found is None and value.size > MAX_HELD:
+            found = f"{prefix}.{len(names)}"
+        if found is not None and found not in names.values():
+            names[weight.name] = found
     for weight in graph.initializer:
         weight.name = names.get(weight.name, weight.name)
-    for node in graph.node:
+    for node in _nodes(graph):
         node.input[:] = [names.get(name, name) for name in node.input]
+
+
+def _digest(value: NDArray[Any]) -> bytes:
+    return hashlib.sha256(f"{value.shape}".encode() + value.tobytes()).digest()
+
+
+def _nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
+    """The nodes of a graph, and of the branches in it, which read its values too."""
+    for node in graph.node:
+        yield node
+        for attribute in node.attribute:
+            if attribute.type == onnx.AttributeProto.GRAPH:
+                yield from _nodes(attribute.g)
 
 
 def strip(model: onnx.ModelProto, names: frozenset[str]) -> Arrays:
@@ -151,7 +165,7 @@ def strip(model: onnx.ModelProto, names: frozenset[str]) -> Arrays:
 
 def _replace(graph: onnx.GraphProto, old: str, new: str) -> None:
     if old != new:
-        for node in graph.node:
+        for node in _nodes(graph):
             node.input[:] = [new if name == old else name for name in node.input]
 
 
