@@ -29,7 +29,7 @@ from .checks.networks import check_encoder, check_relations
 from .checks.scores import check_scores
 from .checks.tokenizer_json import check_tokenizer
 from .errors import BundleError
-from .threads import worker_pool
+from .threads import start_threads, worker_pool
 from .weights import Given, Weights
 
 __all__ = [
@@ -87,6 +87,9 @@ class Bundle:
 
     folder: Path
     config: BundleConfig
+    _ahead: dict[str, tuple[Future[bytes], Future[None]]] = field(
+        default_factory=dict, repr=False, compare=False
+    )
 
     @classmethod
     def load(cls, folder: str | Path | None = None) -> Bundle:
@@ -108,6 +111,16 @@ class Bundle:
         except BundleError as error:
             raise BundleError(f"{path}: {error}") from None
         return cls(path, config)
+
+    def read_ahead(self) -> None:
+        """Begin to read and hash the weights, in a thread, for the next ``contents``."""
+        name = self.config.weights
+        if name is None:
+            return
+        pool, _ = start_threads(1, "emlb-read")
+        data = pool.submit(self._read, name)
+        self._ahead[name] = data, pool.submit(lambda: self._check_hash(name, data.result()))
+        pool.shutdown(wait=False)
 
     def read(self, name: str) -> bytes:
         """The bytes of one of the bundle's files, their hash checked.
@@ -235,6 +248,9 @@ class _Opener:
         )
 
     def _read(self, name: str) -> bytes:
+        if begun := self._bundle._ahead.pop(name, None):
+            self._hashes.append(begun[1])
+            return begun[0].result()
         data = self._bundle._read(name)
         self._hashes.append(self._pool.submit(self._bundle._check_hash, name, data))
         return data

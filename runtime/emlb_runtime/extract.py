@@ -127,6 +127,7 @@ class Extractor:
         if not 0.0 <= min_score <= 1.0:
             raise ConfigError(f"min_score is {min_score}; it must lie between 0 and 1")
         checked = Bundle.load(bundle)
+        checked.read_ahead()  # while ONNX Runtime is imported
         config = checked.config
         plan = make_plan(
             config, provider=provider, precision=precision, workers=workers, batch=batch
