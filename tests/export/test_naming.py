@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,7 @@ SIZES: dict[str, Any] = {
     "max_position_embeddings": 140,
 }
 TASK = Task("notes", ("Disorder", "Drug"), ("ADE-Drug",), (("ADE-Drug", "Disorder", "Drug"),))
-ENCODERS = {
+ENCODERS: dict[str, Callable[[int], Any]] = {
     "roberta": lambda n: RobertaConfig(vocab_size=n, pad_token_id=0, **SIZES),
     "distilbert": lambda n: DistilBertConfig(
         vocab_size=n, dim=64, n_layers=2, n_heads=2, hidden_dim=128, max_position_embeddings=140
@@ -56,7 +57,8 @@ def test_a_bundle_gives_the_model_back(
         relation_heads=2,
         relation_head=relation_head,
     )
-    model = EmlbModel(config).eval()
+    model = EmlbModel(config)
+    torch.nn.Module.eval(model)
     for parameter in model.parameters():  # no two alike, as after a training
         parameter.data.add_(0.1 * torch.randn_like(parameter))
     trained, parts, out = TrainedModel(model, tokenizer), tmp_path / "parts", tmp_path / "bundle"

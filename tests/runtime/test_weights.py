@@ -203,3 +203,38 @@ def test_bundles_without_weights_or_architecture_start_no_training(copy: Path) -
     (copy / "config.json").write_text(json.dumps(config), encoding="utf-8")
     with pytest.raises(BundleError, match="training cannot start from this bundle"):
         read_state(Bundle.load(copy))
+
+
+def test_bundles_whose_graphs_hold_their_weights_are_read(copy: Path) -> None:
+    """Format 3: int8 relation heads in place of those of floats, and no file of weights."""
+    from emlb_runtime.arithmetic import self_test
+
+    onnx = pytest.importorskip("onnx")
+    if not self_test("u8s8"):
+        pytest.skip("signed products overflow here, and such bundles have no others")
+    bundle = Bundle.load(copy)
+    ids = np.array([[2, 7, 9, 3]])
+    mask = np.ones_like(ids)
+    wanted = load_pipeline(bundle, precision="int8").backend.encode(ids, mask).hidden
+    config = json.loads((copy / "config.json").read_text(encoding="utf-8"))
+    config["format"], config["encoders"] = 3, {"int8": "encoder_int8.onnx"}
+    config["relations"] = config.pop("relations_int8")
+    for name in (config["encoders"]["int8"], *config["relations"].values()):
+        graph = onnx.load_from_string(bundle.whole(name))  # which states its graph in two parts
+        (copy / name).write_bytes(graph.SerializeToString())
+    for name in ("weights", "architecture"):
+        del config[name]
+    for name in (WEIGHTS, "encoder.onnx", "relations_notes.onnx"):
+        (copy / name).unlink()
+        del config["files"][name]
+    (copy / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    seal(copy)
+    old = Bundle.load(copy)
+    old.verify()
+    assert old.config.weights is None and old.config.relations_of("int8") == old.config.relations
+    found = load_pipeline(old).backend.encode(ids, mask).hidden
+    np.testing.assert_array_equal(found, wanted)
+    document = Extractor.load(copy, provider="cpu").extract("Amoxicillin caused a rash.")
+    assert document.status is not None and document.status.precision == "int8"
+    with pytest.raises(BundleError, match="training cannot start from this bundle"):
+        read_state(old)
