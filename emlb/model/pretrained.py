@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from transformers import AutoTokenizer
 
 from emlb.packaged import PREFIX, find_packaged
@@ -97,14 +98,18 @@ class TrainedModel:
         self.tokenizer.source.save_pretrained(folder)
 
     def pipeline(
-        self, *, tasks: list[Task] | None = None, batch: int = 8, autocast: bool = False
+        self,
+        *,
+        tasks: list[Task] | None = None,
+        batch: int = 8,
+        autocast: torch.dtype | None = None,
     ) -> Pipeline:
         """The runtime's pipeline on this model.
 
         Args:
             tasks: stand-ins for the model's own (other thresholds, say).
             batch: windows per run.
-            autocast: encode in bfloat16.
+            autocast: encode in this type; None is single precision.
         """
         return make_pipeline(
             self.model, self.tokenizer, tasks=tasks, batch=batch, autocast=autocast
@@ -117,7 +122,7 @@ def make_pipeline(
     *,
     tasks: list[Task] | None = None,
     batch: int = 8,
-    autocast: bool = False,
+    autocast: torch.dtype | None = None,
 ) -> Pipeline:
     """The runtime's pipeline on a torch model; see ``TrainedModel.pipeline``."""
     heads = [

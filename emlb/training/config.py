@@ -13,6 +13,7 @@ from emlb_runtime.errors import ConfigError
 from emlb_runtime.schema import SELECTIONS
 from emlb_runtime.windows import WindowConfig
 
+from .precision import Precision
 from .settings import build, load_toml
 
 Learned = Literal["both", "entities", "relations"]
@@ -190,7 +191,9 @@ class TrainingConfig:
         epoch_decay: that factor.
         weight_decay: of matrices; biases, norms, embeddings and the CRF have none.
         max_grad_norm: gradients are clipped to it.
-        precision: ``bf16``, ``fp16`` (GPU only) or ``fp32`` arithmetic in the encoder.
+        precision: ``bf16``, ``fp16`` (GPU only) or ``fp32`` arithmetic in the encoder;
+            ``auto`` is bf16 where the GPU or processor computes it natively, fp16 on a GPU
+            that has only that, else fp32. What the machine only emulates is refused.
         entity_weight: w_ner of equation (11); 0 learns relations alone, between annotated
             mentions.
         relation_weight: w_re of equation (11); 0 learns entities alone.
@@ -229,7 +232,7 @@ class TrainingConfig:
     epoch_decay: float = 0.9
     weight_decay: float = 0.01
     max_grad_norm: float = 1.0
-    precision: Literal["bf16", "fp16", "fp32"] = "bf16"
+    precision: Precision = "auto"
     entity_weight: float = 1.0
     relation_weight: float = 1.0
     attention_weight: float = 0.0

@@ -76,7 +76,7 @@ def test_defaults_and_overrides(file: Path) -> None:
     [
         ("training.epocs=3", "unknown setting training.epocs; did you mean training.epochs?"),
         ("trainning.epochs=3", "unknown setting trainning; did you mean training?"),
-        ("training.precision=fp8", "training.precision is 'fp8'; it must be one of ('bf16',"),
+        ("training.precision=fp8", "training.precision is 'fp8'; it must be one of ('auto',"),
         ("training.epochs=many", "training.epochs is 'many'; it must be of type int"),
         ("windows.max_pieces=20", "windows.max_pieces is 20; it must be at least 50"),
         ("windows.overlap=100", "windows.overlap is 100; it must lie between 0 and a third"),
