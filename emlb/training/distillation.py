@@ -190,8 +190,8 @@ class _Teacher:
     """One model's view of a batch of windows."""
 
     def __init__(self, trained: TrainedModel, task: Task, autocast: torch.dtype | None) -> None:
-        if torch.cuda.is_available():
-            trained.model.cuda()
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        trained.model.to(device)  # type: ignore[arg-type]  # transformers wraps it without types
         pipeline = trained.pipeline(autocast=autocast)
         self._backend = pipeline.backend
         (head,) = (head for head in pipeline.heads if head.task.name == task.name)
