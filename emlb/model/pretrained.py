@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoTokenizer
+from tokenizers import Tokenizer
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from emlb.packaged import PREFIX, find_packaged
 from emlb_runtime.errors import ArtefactError, ConfigError
@@ -17,6 +19,8 @@ from emlb_runtime.tokens import make_plain
 
 from .backend import TorchBackend
 from .model import EmlbModel
+
+_MASKS = ("[MASK]", "<mask>")
 
 
 def resolve_base(base: str) -> str:
@@ -71,6 +75,32 @@ def load_tokenizer(path: str | Path) -> LoadedTokenizer:
     tokenizer = source.backend_tokenizer
     make_plain(tokenizer)
     return LoadedTokenizer(tokenizer, special, source)
+
+
+def unpack_tokenizer(data: bytes, special: Special) -> LoadedTokenizer:
+    """The tokenizer of a bundle, as a transformers tokenizer too.
+
+    Args:
+        data: the bundle's ``tokenizer.json``, checked.
+        special: ids of the tokens that frame a window. A mask token is found by its name.
+    """
+    tokenizer = Tokenizer.from_buffer(data)
+    mask = next((name for name in _MASKS if tokenizer.token_to_id(name) is not None), None)
+    roles = {
+        "cls_token": tokenizer.id_to_token(special.cls),
+        "sep_token": tokenizer.id_to_token(special.sep),
+        "pad_token": tokenizer.id_to_token(special.pad),
+        "unk_token": json.loads(data)["model"].get("unk_token"),
+        "mask_token": mask,
+    }
+    source = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        clean_up_tokenization_spaces=False,
+        **{role: name for role, name in roles.items() if name is not None},
+    )
+    make_plain(source.backend_tokenizer)
+    mask_id = None if mask is None else tokenizer.token_to_id(mask)
+    return LoadedTokenizer(source.backend_tokenizer, replace(special, mask=mask_id), source)
 
 
 @dataclass(frozen=True)

@@ -326,9 +326,10 @@ class RunConfig:
     Attributes:
         name: of the model.
         base: folder or hub id of the encoder, or ``package:NAME/FOLDER`` for one that an
-            installed Python package carries.
-        start: a trained model's run or model folder, to learn on from its weights; empty to
-            begin with the base alone.
+            installed Python package carries. Not used, and not needed, with ``start``.
+        start: what to learn on from, with its encoder, subwords and weights: a trained model's
+            run, a bundle, or ``default`` for the bundled model; empty to begin with the base.
+            Types of the tasks are matched by name, new ones are learned from the beginning.
         data: folder that corpus paths are relative to.
         output: folder for runs; the run is a folder of the model's name in it.
         seed: of initial weights, order and packing.
@@ -342,9 +343,9 @@ class RunConfig:
     """
 
     name: str
-    base: str
     task: tuple[TaskConfig, ...]
     corpus: tuple[CorpusConfig, ...]
+    base: str = ""
     data: str = "data"
     output: str = "runs"
     seed: int = 13
@@ -360,6 +361,11 @@ class RunConfig:
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", self.name):
             raise ConfigError(
                 f"name is {self.name!r}; use letters, digits, dots, hyphens and underscores"
+            )
+        if not self.base and not self.start:
+            raise ConfigError(
+                "setting base is missing: name an encoder, or set start=default to learn on from "
+                "the bundled model"
             )
         names = [task.name for task in self.task]
         if len(set(names)) < len(names):

@@ -22,13 +22,7 @@ from emlb.data.leaks import find_leaks
 from emlb.data.pack import pack
 from emlb.evaluation.deployed import ScoredCorpus
 from emlb.model.model import EmlbModel
-from emlb.model.pretrained import (
-    LoadedTokenizer,
-    TrainedModel,
-    load_tokenizer,
-    make_pipeline,
-    resolve_base,
-)
+from emlb.model.pretrained import TrainedModel, make_pipeline
 from emlb.recipes import find_recipe
 from emlb.threads import limit_threads
 from emlb_runtime.errors import ConfigError
@@ -39,10 +33,10 @@ from .checkpoints import whole_checkpoints
 from .config import RunConfig, load_config, recorded_config
 from .development import as_scored, score_development
 from .distillation import distil
+from .origin import Origin, open_origin
 from .precision import AUTOCAST, choose_precision
 from .progress import above_the_bar
 from .schedule import Patience
-from .start import take_weights
 from .trainer import JointTrainer
 
 Say = Callable[[str], None]
@@ -88,11 +82,11 @@ def train(
     limit_threads()
     folder = config.folder
     trained_as = replace(config, training=replace(config.training, precision=precision))
+    origin = open_origin(config, say)  # a bad start or base leaves no folder behind
     checkpoint = _claim(config, trained_as, fresh=fresh)
     set_seed(config.seed)
-    base = resolve_base(config.base)
-    tokenizer = load_tokenizer(base)
-    prepared, model = prepare(config, base, tokenizer, say, autocast=AUTOCAST[precision])
+    tokenizer = origin.tokenizer
+    prepared, model = prepare(config, origin, say, autocast=AUTOCAST[precision])
     few = [
         replace(corpus, documents=corpus.documents[: source.config.dev_limit or None])
         for corpus, (source, _) in zip(prepared.scored, prepared.corpora, strict=True)
@@ -130,6 +124,7 @@ def train(
         {
             "config": asdict(config),
             "precision": precision,
+            "started_from": origin.describe(),
             "development": final.metrics,
             "measures": final.measures,
             "documents": {c.config.name: len(c.split.train) for c, _ in prepared.corpora},
@@ -174,8 +169,7 @@ def _is_of(config: RunConfig, kept: dict[str, Any]) -> bool:
 
 def prepare(
     config: RunConfig,
-    base: str,
-    tokenizer: LoadedTokenizer,
+    origin: Origin,
     say: Say,
     *,
     autocast: torch.dtype | None = None,
@@ -190,23 +184,10 @@ def prepare(
         for task in config.task
     }
     _warn_of_leaks(loaded, say)
+    tokenizer = origin.tokenizer
     tasks = [derive_task(task, by_task[task.name], tokenizer.tokenizer) for task in config.task]
-    model = EmlbModel.from_base(
-        base,
-        tasks,
-        windows=config.windows,
-        encoder_overrides={
-            "hidden_dropout_prob": config.model.hidden_dropout,
-            "attention_probs_dropout_prob": config.model.attention_dropout,
-        },
-        relation_width=config.model.relation_width,
-        relation_heads=config.model.relation_heads,
-        head_dropout=config.model.head_dropout,
-        entity_head=config.model.entity_head,
-        relation_head=config.model.relation_head,
-    )
-    if config.start:
-        take_weights(model, Path(config.start), tasks, tokenizer)
+    tasks = origin.extend(tasks)
+    model = origin.build(tasks, config, say)
     pipeline = make_pipeline(model, tokenizer)
     corpora: list[tuple[Corpus, Supervision]] = []
     examples: list[Example] = []

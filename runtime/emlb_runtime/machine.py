@@ -15,9 +15,6 @@ from .cgroups import read_limits
 INT8_INSTRUCTIONS = ("avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "i8mm")
 """Each multiplies 8-bit numbers and adds them up in 32 bits; one is enough."""
 
-BF16_INSTRUCTIONS = ("avx512_bf16", "amx_bf16", "bf16")
-"""Each multiplies bf16 numbers and adds the products up in fp32; one is enough."""
-
 _CPUINFO = Path("/proc/cpuinfo")
 _CPUINFO_BYTES = 16_384  # the first processor: the file of a large machine takes long to read
 
@@ -35,6 +32,9 @@ _SYSCTL = {
     "hw.optional.arm.FEAT_I8MM": "i8mm",
 }
 _WINDOWS_ARM = {19: "asimd", 43: "asimddp"}
+
+BF16_INSTRUCTIONS = ("avx512_bf16", "amx_bf16", "bf16")
+"""Each multiplies bf16 numbers and adds the products up in fp32; one is enough."""
 
 
 @dataclass(frozen=True)
