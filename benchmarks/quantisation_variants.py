@@ -36,7 +36,7 @@ from emlb_export.half import convert, float_tensors, give_types
 from emlb_export.quantize import MIN_EMBEDDING_ROWS, quantize
 from emlb_runtime.backend import Backend, Encoded, Floats, Ints
 from emlb_runtime.bundle import Bundle
-from emlb_runtime.machine import available_cores, read_machine
+from emlb_runtime.machine import BF16_INSTRUCTIONS, available_cores, read_machine
 from emlb_runtime.providers import PROVIDERS
 from emlb_runtime.session import OnnxBackend, name_outputs, open_session
 
@@ -46,7 +46,6 @@ BLOCK = 32
 INT8_COMPUTE = 4
 """MatMulNBits' level of accuracy at which products are of 8-bit numbers."""
 
-BF16_INSTRUCTIONS = ("avx512_bf16", "amx_bf16")
 Windows = Sequence[NDArray[np.int64]]
 
 

@@ -86,7 +86,9 @@ def load_predictor(
         if precision not in (None, "fp32"):
             raise ConfigError(f"{path} is a torch model, which runs in fp32, not {precision}")
         from emlb.model.pretrained import TrainedModel
+        from emlb.threads import limit_threads
 
+        limit_threads()
         pipeline, batched = TrainedModel.load(folder).pipeline(batch=batch), True
     runs_on = f"{pipeline.backend.provider}, {pipeline.backend.precision}"
     return _Model(path.name, runs_on, pipeline, _choose_task(pipeline, task), batched)

@@ -17,10 +17,10 @@ class TorchBackend:
 
     Args:
         model: the model, on whatever device it is.
-        autocast: run the encoder in bfloat16 (for quick scores during training).
+        autocast: run the encoder in this type (for quick scores during training).
     """
 
-    def __init__(self, model: EmlbModel, *, autocast: bool = False) -> None:
+    def __init__(self, model: EmlbModel, *, autocast: torch.dtype | None = None) -> None:
         self._model = model.eval()  # type: ignore[no-untyped-call]
         self._autocast = autocast
 
@@ -31,12 +31,14 @@ class TorchBackend:
 
     @property
     def precision(self) -> str:
-        """``fp32``, or ``bf16`` under autocast."""
-        return "bf16" if self._autocast else "fp32"
+        """``fp32``, or ``bf16`` or ``fp16`` under autocast."""
+        if self._autocast is None:
+            return "fp32"
+        return "bf16" if self._autocast == torch.bfloat16 else "fp16"
 
     def _context(self) -> AbstractContextManager[Any]:
-        if self._autocast:
-            return torch.autocast(self._model.device.type, dtype=torch.bfloat16)
+        if self._autocast is not None:
+            return torch.autocast(self._model.device.type, dtype=self._autocast)
         return nullcontext()
 
     @torch.inference_mode()

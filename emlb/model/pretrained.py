@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from transformers import AutoTokenizer
+import torch
+from tokenizers import Tokenizer
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from emlb.packaged import PREFIX, find_packaged
 from emlb_runtime.errors import ArtefactError, ConfigError
@@ -16,6 +19,8 @@ from emlb_runtime.tokens import make_plain
 
 from .backend import TorchBackend
 from .model import EmlbModel
+
+_MASKS = ("[MASK]", "<mask>")
 
 
 def resolve_base(base: str) -> str:
@@ -72,6 +77,32 @@ def load_tokenizer(path: str | Path) -> LoadedTokenizer:
     return LoadedTokenizer(tokenizer, special, source)
 
 
+def unpack_tokenizer(data: bytes, special: Special) -> LoadedTokenizer:
+    """The tokenizer of a bundle, as a transformers tokenizer too.
+
+    Args:
+        data: the bundle's ``tokenizer.json``, checked.
+        special: ids of the tokens that frame a window. A mask token is found by its name.
+    """
+    tokenizer = Tokenizer.from_buffer(data)
+    mask = next((name for name in _MASKS if tokenizer.token_to_id(name) is not None), None)
+    roles = {
+        "cls_token": tokenizer.id_to_token(special.cls),
+        "sep_token": tokenizer.id_to_token(special.sep),
+        "pad_token": tokenizer.id_to_token(special.pad),
+        "unk_token": json.loads(data)["model"].get("unk_token"),
+        "mask_token": mask,
+    }
+    source = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        clean_up_tokenization_spaces=False,
+        **{role: name for role, name in roles.items() if name is not None},
+    )
+    make_plain(source.backend_tokenizer)
+    mask_id = None if mask is None else tokenizer.token_to_id(mask)
+    return LoadedTokenizer(source.backend_tokenizer, replace(special, mask=mask_id), source)
+
+
 @dataclass(frozen=True)
 class TrainedModel:
     """A model folder as ``emlb train`` leaves it."""
@@ -97,14 +128,18 @@ class TrainedModel:
         self.tokenizer.source.save_pretrained(folder)
 
     def pipeline(
-        self, *, tasks: list[Task] | None = None, batch: int = 8, autocast: bool = False
+        self,
+        *,
+        tasks: list[Task] | None = None,
+        batch: int = 8,
+        autocast: torch.dtype | None = None,
     ) -> Pipeline:
         """The runtime's pipeline on this model.
 
         Args:
             tasks: stand-ins for the model's own (other thresholds, say).
             batch: windows per run.
-            autocast: encode in bfloat16.
+            autocast: encode in this type; None is single precision.
         """
         return make_pipeline(
             self.model, self.tokenizer, tasks=tasks, batch=batch, autocast=autocast
@@ -117,7 +152,7 @@ def make_pipeline(
     *,
     tasks: list[Task] | None = None,
     batch: int = 8,
-    autocast: bool = False,
+    autocast: torch.dtype | None = None,
 ) -> Pipeline:
     """The runtime's pipeline on a torch model; see ``TrainedModel.pipeline``."""
     heads = [

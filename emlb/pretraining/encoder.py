@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -130,18 +130,21 @@ class Perplexity:
     pieces: int
 
 
-def measure(model: Any, batches: Iterable[dict[str, Tensor]], *, autocast: bool) -> Perplexity:
+def measure(
+    model: Any, batches: Iterable[dict[str, Tensor]], *, autocast: torch.dtype | None
+) -> Perplexity:
     """The perplexity on hidden pieces.
 
     Args:
         model: an encoder with its head; its mode is left as it was.
         batches: of ``collate``.
-        autocast: in bfloat16.
+        autocast: compute in this type; None is single precision.
     """
     training, device = model.training, model.device
     model.eval()
     loss, pieces = 0.0, 0
-    with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=autocast):
+    cast = nullcontext() if autocast is None else torch.autocast(device.type, autocast)
+    with torch.inference_mode(), cast:
         for batch in batches:
             logits, truth = masked_logits(
                 model, {name: tensor.to(device) for name, tensor in batch.items()}

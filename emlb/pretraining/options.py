@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal, get_args
 
+from emlb.training.precision import Precision, check_precision
 from emlb_runtime.errors import ConfigError
 from emlb_runtime.windows import WindowConfig
-
-Precision = Literal["bf16", "fp16", "fp32"]
 
 
 @dataclass(frozen=True)
@@ -32,7 +30,7 @@ class PretrainingOptions:
         held_out: share of the notes kept from training to measure the perplexity on; 0
             measures none.
         measured: windows of them that are measured at most, drawn at random; 0 takes all.
-        precision: ``bf16``, ``fp16`` (GPU only) or ``fp32`` arithmetic.
+        precision: as ``TrainingConfig.precision``: ``auto``, ``bf16``, ``fp16`` or ``fp32``.
         checkpoint_minutes: how often a checkpoint is written, from which a killed run goes on.
         seed: of a fresh head, the order, the masks, dropout, and the notes held out.
 
@@ -53,7 +51,7 @@ class PretrainingOptions:
     mask_share: float = 0.15
     held_out: float = 0.05
     measured: int = 2048
-    precision: Precision = "bf16"
+    precision: Precision = "auto"
     checkpoint_minutes: float = 10.0
     seed: int = 13
 
@@ -68,8 +66,7 @@ class PretrainingOptions:
             value = getattr(self, name)
             _check(name, value, "from 0 to below 1", 0 <= value < 1)
         _check("mask_share", self.mask_share, "between 0 and 1", 0 < self.mask_share < 1)
-        allowed = get_args(Precision)
-        _check("precision", self.precision, ", ".join(allowed), self.precision in allowed)
+        check_precision(self.precision, setting="precision")
         self.windows  # noqa: B018 (it raises where the size is too small)
 
     @property

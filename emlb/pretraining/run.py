@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,8 @@ from torch import Tensor
 from transformers import set_seed
 
 from emlb.model.pretrained import LoadedTokenizer, load_tokenizer, resolve_base
+from emlb.threads import limit_threads
+from emlb.training.precision import AUTOCAST, choose_precision
 from emlb_runtime import __version__
 from emlb_runtime.errors import ConfigError
 from emlb_runtime.formats.tables import NoteColumns
@@ -66,6 +68,10 @@ def pretrain(
         DataError: if no notes can be read, or too few.
     """
     options = options or PretrainingOptions()
+    asked = options
+    precision = choose_precision(asked.precision, setting="precision", say=say)
+    options = replace(asked, precision=precision)
+    limit_threads()
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise ConfigError("pre-training runs in one process; start it without torchrun")
     folder = RunFolder(out)
@@ -81,7 +87,7 @@ def pretrain(
     if encoder.fresh_head:
         say("the base has no head for masked words: a new one is trained along")
     notes = _read(sources, tokenizer, options, say, columns)
-    settings = {"base": base, "notes": notes.corpus.digest, "options": asdict(options)}
+    settings = {"base": base, "notes": notes.corpus.digest, "options": asdict(asked)}
     folder.claim(settings, fresh=fresh)
     tokenizer.source.save_pretrained(out)
     seconds, steps, perplexity = _train(folder, encoder, tokenizer, masking, notes, options, say)
@@ -93,7 +99,8 @@ def pretrain(
             "head": "new" if encoder.fresh_head else "the base's",
             "sources": [Path(source).name for source in sources],
             **notes.to_json(),
-            "settings": asdict(options),
+            "settings": asdict(asked),
+            "precision": precision,
             "steps": steps,
             "epochs": round(steps * options.windows_per_update / len(notes.training), 3),
             "seconds": round(seconds),
@@ -197,7 +204,7 @@ def _train(
 
     def perplexity() -> dict[str, Any]:
         batches = _batches(windows, measured, options.batch_size, padding)
-        return asdict(measure(encoder.model, batches, autocast=options.precision == "bf16"))
+        return asdict(measure(encoder.model, batches, autocast=AUTOCAST[options.precision]))
 
     before = folder.before
     if before is None and len(measured):

@@ -13,6 +13,7 @@ from emlb_runtime.errors import ConfigError
 from emlb_runtime.schema import SELECTIONS
 from emlb_runtime.windows import WindowConfig
 
+from .precision import Precision
 from .settings import build, load_toml
 
 Learned = Literal["both", "entities", "relations"]
@@ -190,7 +191,9 @@ class TrainingConfig:
         epoch_decay: that factor.
         weight_decay: of matrices; biases, norms, embeddings and the CRF have none.
         max_grad_norm: gradients are clipped to it.
-        precision: ``bf16``, ``fp16`` (GPU only) or ``fp32`` arithmetic in the encoder.
+        precision: ``bf16``, ``fp16`` (GPU only) or ``fp32`` arithmetic in the encoder;
+            ``auto`` is bf16 where the GPU or processor computes it natively, fp16 on a GPU
+            that has only that, else fp32. What the machine only emulates is refused.
         entity_weight: w_ner of equation (11); 0 learns relations alone, between annotated
             mentions.
         relation_weight: w_re of equation (11); 0 learns entities alone.
@@ -229,7 +232,7 @@ class TrainingConfig:
     epoch_decay: float = 0.9
     weight_decay: float = 0.01
     max_grad_norm: float = 1.0
-    precision: Literal["bf16", "fp16", "fp32"] = "bf16"
+    precision: Precision = "auto"
     entity_weight: float = 1.0
     relation_weight: float = 1.0
     attention_weight: float = 0.0
@@ -323,9 +326,10 @@ class RunConfig:
     Attributes:
         name: of the model.
         base: folder or hub id of the encoder, or ``package:NAME/FOLDER`` for one that an
-            installed Python package carries.
-        start: a trained model's run or model folder, to learn on from its weights; empty to
-            begin with the base alone.
+            installed Python package carries. Not used, and not needed, with ``start``.
+        start: what to learn on from, with its encoder, subwords and weights: a trained model's
+            run, a bundle, or ``default`` for the bundled model; empty to begin with the base.
+            Types of the tasks are matched by name, new ones are learned from the beginning.
         data: folder that corpus paths are relative to.
         output: folder for runs; the run is a folder of the model's name in it.
         seed: of initial weights, order and packing.
@@ -339,9 +343,9 @@ class RunConfig:
     """
 
     name: str
-    base: str
     task: tuple[TaskConfig, ...]
     corpus: tuple[CorpusConfig, ...]
+    base: str = ""
     data: str = "data"
     output: str = "runs"
     seed: int = 13
@@ -357,6 +361,11 @@ class RunConfig:
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", self.name):
             raise ConfigError(
                 f"name is {self.name!r}; use letters, digits, dots, hyphens and underscores"
+            )
+        if not self.base and not self.start:
+            raise ConfigError(
+                "setting base is missing: name an encoder, or set start=default to learn on from "
+                "the bundled model"
             )
         names = [task.name for task in self.task]
         if len(set(names)) < len(names):

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import torch
+
 from emlb.data.corpora import Corpus, load_corpus
 from emlb.data.coverage import Coverage
 from emlb.evaluation import Scores
@@ -85,7 +87,7 @@ def score_development(
     scored: Sequence[ScoredCorpus],
     *,
     learned: Learned = "both",
-    autocast: bool = False,
+    autocast: torch.dtype | None = None,
 ) -> Development:
     """Extract the development documents once, calibrate, choose thresholds, score.
 
@@ -96,7 +98,7 @@ def score_development(
         scored: the corpora's development documents.
         learned: of a model that learns one of the two, only that is scored: the entities,
             or the relations between the annotated mentions.
-        autocast: encode in bfloat16.
+        autocast: encode in this type; None is single precision.
     """
     shown = [untuned(task) for task in tasks]
     if learned == "entities":

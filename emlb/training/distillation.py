@@ -26,6 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from emlb.data.coverage import Coverage
@@ -70,6 +71,7 @@ def distil(
     annotated: Sequence[Document] = (),
     seed: int,
     say: Callable[[str], None],
+    autocast: torch.dtype | None = None,
 ) -> list[Example]:
     """Have the teachers label raw notes.
 
@@ -83,6 +85,7 @@ def distil(
         annotated: their training documents: what is annotated needs no teacher.
         seed: of the draw of notes.
         say: receives lines for the user.
+        autocast: what the teachers' encoders compute in; None is single precision.
 
     Raises:
         ConfigError: if a teacher does not fit, or a doubted relation type is no task's.
@@ -110,7 +113,8 @@ def distil(
     for task in tasks:
         coverage = Coverage(frozenset((*task.entity_types, *task.relation_types)))
         supervision = Supervision(task, coverage, relation_weight=config.relation_weight)
-        labelled = list(_label(windows, teachers, supervision, config, tokenizer.special.pad))
+        ensemble = [_Teacher(teacher, task, autocast) for teacher in teachers]
+        labelled = list(_label(windows, ensemble, supervision, config, tokenizer.special.pad))
         mentions = sum(len(example.mentions) for example in labelled)
         relations = sum(len(example.relations) for example in labelled)
         say(f"  task {task.name}: {mentions} sure mentions, {relations} relations")
@@ -167,13 +171,12 @@ def _cut(
 
 def _label(
     windows: Sequence[_Window],
-    teachers: Sequence[TrainedModel],
+    ensemble: Sequence[_Teacher],
     supervision: Supervision,
     config: DistillationConfig,
     pad: int,
 ) -> Iterator[Example]:
     order = sorted(windows, key=lambda window: len(window.ids))
-    ensemble = [_Teacher(teacher, supervision.task) for teacher in teachers]
     for first in range(0, len(order), _BATCH):
         batch = order[first : first + _BATCH]
         ids, mask = pad_windows([window.ids for window in batch], pad)
@@ -186,8 +189,10 @@ def _label(
 class _Teacher:
     """One model's view of a batch of windows."""
 
-    def __init__(self, trained: TrainedModel, task: Task) -> None:
-        pipeline = trained.pipeline(autocast=True)
+    def __init__(self, trained: TrainedModel, task: Task, autocast: torch.dtype | None) -> None:
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        trained.model.to(device)  # type: ignore[arg-type]  # transformers wraps it without types
+        pipeline = trained.pipeline(autocast=autocast)
         self._backend = pipeline.backend
         (head,) = (head for head in pipeline.heads if head.task.name == task.name)
         self._task, self._crf = head.task, head.crf

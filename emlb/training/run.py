@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from transformers import set_seed
 
 from emlb.data.corpora import Corpus, derive_task, load_corpus
@@ -21,14 +22,9 @@ from emlb.data.leaks import find_leaks
 from emlb.data.pack import pack
 from emlb.evaluation.deployed import ScoredCorpus
 from emlb.model.model import EmlbModel
-from emlb.model.pretrained import (
-    LoadedTokenizer,
-    TrainedModel,
-    load_tokenizer,
-    make_pipeline,
-    resolve_base,
-)
+from emlb.model.pretrained import TrainedModel, make_pipeline
 from emlb.recipes import find_recipe
+from emlb.threads import limit_threads
 from emlb_runtime.errors import ConfigError
 from emlb_runtime.records import Document
 from emlb_runtime.schema import Task
@@ -37,9 +33,10 @@ from .checkpoints import whole_checkpoints
 from .config import RunConfig, load_config, recorded_config
 from .development import as_scored, score_development
 from .distillation import distil
+from .origin import Origin, open_origin
+from .precision import AUTOCAST, choose_precision
 from .progress import above_the_bar
 from .schedule import Patience
-from .start import take_weights
 from .trainer import JointTrainer
 
 Say = Callable[[str], None]
@@ -81,12 +78,15 @@ def train(
     config = load_config(find_recipe(config_path), overrides)
     if config.training.tensorboard and importlib.util.find_spec("tensorboard") is None:
         raise ConfigError("training.tensorboard is set, but tensorboard is not installed")
+    precision = choose_precision(config.training.precision, setting="training.precision", say=say)
+    limit_threads()
     folder = config.folder
-    checkpoint = _claim(config, fresh=fresh)
+    trained_as = replace(config, training=replace(config.training, precision=precision))
+    origin = open_origin(config, say)  # a bad start or base leaves no folder behind
+    checkpoint = _claim(config, trained_as, fresh=fresh)
     set_seed(config.seed)
-    base = resolve_base(config.base)
-    tokenizer = load_tokenizer(base)
-    prepared, model = prepare(config, base, tokenizer, say)
+    tokenizer = origin.tokenizer
+    prepared, model = prepare(config, origin, say, autocast=AUTOCAST[precision])
     few = [
         replace(corpus, documents=corpus.documents[: source.config.dev_limit or None])
         for corpus, (source, _) in zip(prepared.scored, prepared.corpora, strict=True)
@@ -95,9 +95,8 @@ def train(
     learned, tell = config.training.learned, above_the_bar(say)
 
     def score(current: EmlbModel) -> dict[str, float]:
-        quick = config.training.precision == "bf16"
         scores = score_development(
-            current, tokenizer, prepared.tasks, few, learned=learned, autocast=quick
+            current, tokenizer, prepared.tasks, few, learned=learned, autocast=AUTOCAST[precision]
         )
         tell(scores.table())
         return scores.logged
@@ -105,7 +104,7 @@ def train(
     started = time.monotonic()
     trainer = JointTrainer(
         model,
-        config=config,
+        config=trained_as,
         examples=ExampleSet(prepared.examples),
         special=tokenizer.special,
         scorer=score,
@@ -124,6 +123,8 @@ def train(
         folder / "run.json",
         {
             "config": asdict(config),
+            "precision": precision,
+            "started_from": origin.describe(),
             "development": final.metrics,
             "measures": final.measures,
             "documents": {c.config.name: len(c.split.train) for c, _ in prepared.corpora},
@@ -136,10 +137,11 @@ def train(
     return folder
 
 
-def _claim(config: RunConfig, *, fresh: bool) -> str | None:
+def _claim(config: RunConfig, trained_as: RunConfig, *, fresh: bool) -> str | None:
     """Take the run's folder; the checkpoint to go on from, if there is one.
 
-    The configuration is kept beside the checkpoints: another one must not go on with them.
+    The configuration is kept beside the checkpoints: another one must not go on with them. One
+    that names the precision which ``auto`` is here (``trained_as``) is the same.
     """
     folder, record = config.folder, json.loads(json.dumps(asdict(config)))
     if fresh and folder.exists():
@@ -147,7 +149,8 @@ def _claim(config: RunConfig, *, fresh: bool) -> str | None:
     if (folder / "run.json").exists():
         raise ConfigError(f"{folder} holds a finished run; choose another name or use --fresh")
     kept = folder / "config.json"
-    if kept.exists() and not _is_of(config, json.loads(kept.read_text(encoding="utf-8"))):
+    values = json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else record
+    if not (_is_of(config, values) or _is_of(trained_as, values)):
         raise ConfigError(
             f"{folder} holds a run with other settings; choose another name or use --fresh"
         )
@@ -165,32 +168,26 @@ def _is_of(config: RunConfig, kept: dict[str, Any]) -> bool:
 
 
 def prepare(
-    config: RunConfig, base: str, tokenizer: LoadedTokenizer, say: Say
+    config: RunConfig,
+    origin: Origin,
+    say: Say,
+    *,
+    autocast: torch.dtype | None = None,
 ) -> tuple[Prepared, EmlbModel]:
-    """Read the corpora, derive the tasks, build the model and the training windows."""
+    """Read the corpora, derive the tasks, build the model and the training windows.
+
+    Teachers of a distillation compute in ``autocast``, if any.
+    """
     loaded = [load_corpus(corpus, Path(config.data)) for corpus in config.corpus]
     by_task = {
         task.name: [c for c in loaded if (c.config.task or config.task[0].name) == task.name]
         for task in config.task
     }
     _warn_of_leaks(loaded, say)
+    tokenizer = origin.tokenizer
     tasks = [derive_task(task, by_task[task.name], tokenizer.tokenizer) for task in config.task]
-    model = EmlbModel.from_base(
-        base,
-        tasks,
-        windows=config.windows,
-        encoder_overrides={
-            "hidden_dropout_prob": config.model.hidden_dropout,
-            "attention_probs_dropout_prob": config.model.attention_dropout,
-        },
-        relation_width=config.model.relation_width,
-        relation_heads=config.model.relation_heads,
-        head_dropout=config.model.head_dropout,
-        entity_head=config.model.entity_head,
-        relation_head=config.model.relation_head,
-    )
-    if config.start:
-        take_weights(model, Path(config.start), tasks, tokenizer)
+    tasks = origin.extend(tasks)
+    model = origin.build(tasks, config, say)
     pipeline = make_pipeline(model, tokenizer)
     corpora: list[tuple[Corpus, Supervision]] = []
     examples: list[Example] = []
@@ -224,6 +221,7 @@ def prepare(
             annotated=[d for corpus in loaded for d in corpus.split.train],
             seed=config.seed,
             say=say,
+            autocast=autocast,
         )
     scored = [as_scored(corpus, supervision.task) for corpus, supervision in corpora]
     _write_json(

@@ -207,7 +207,8 @@ def _provenance(run: dict[str, Any]) -> dict[str, Any]:
     settings = run.get("config", {})
     if not settings:
         return {"emlb": __version__}
-    sizes, base = run.get("documents", {}), str(settings["base"])
+    sizes, began = run.get("documents", {}), run.get("started_from") or {}
+    base = str(began.get("base") or settings["base"])
     return {
         "emlb": __version__,
         "base": Path(base).name if base.startswith(("/", ".", "~")) else base,  # no local path
@@ -222,7 +223,11 @@ def _provenance(run: dict[str, Any]) -> dict[str, Any]:
             }
             for corpus in settings["corpus"]
         ],
-        **({"start": Path(settings["start"]).name} if settings.get("start") else {}),
+        **(
+            {"start": began.get("name", Path(settings["start"]).name)}
+            if settings.get("start")
+            else {}
+        ),
         **_distillation(settings.get("distillation", {})),
     }
 

@@ -28,6 +28,9 @@ _SYSCTL = {
 }
 _WINDOWS_ARM = {19: "asimd", 43: "asimddp"}
 
+BF16_INSTRUCTIONS = ("avx512_bf16", "amx_bf16", "bf16")
+"""Each multiplies bf16 numbers and adds the products up in fp32; one is enough."""
+
 
 @dataclass(frozen=True)
 class Machine:

@@ -38,7 +38,8 @@ def file(tmp_path: Path) -> Path:
 def test_every_recipe_loads(recipe: Path) -> None:
     config = load_config(recipe)
     assert config.name == recipe.stem
-    assert config.description and config.base.startswith("package:")
+    assert config.description
+    assert config.base.startswith("package:") or config.start == "default"
     tasks = {task.name: task for task in config.task}
     for corpus in config.corpus:
         task = tasks[corpus.task or config.task[0].name]
@@ -76,7 +77,8 @@ def test_defaults_and_overrides(file: Path) -> None:
     [
         ("training.epocs=3", "unknown setting training.epocs; did you mean training.epochs?"),
         ("trainning.epochs=3", "unknown setting trainning; did you mean training?"),
-        ("training.precision=fp8", "training.precision is 'fp8'; it must be one of ('bf16',"),
+        ("training.precision=fp8", "training.precision is 'fp8'; it must be one of ('auto',"),
+        ("base=", "setting base is missing: name an encoder, or set start=default"),
         ("training.epochs=many", "training.epochs is 'many'; it must be of type int"),
         ("windows.max_pieces=20", "windows.max_pieces is 20; it must be at least 50"),
         ("windows.overlap=100", "windows.overlap is 100; it must lie between 0 and a third"),

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from transformers import PreTrainedTokenizerFast
@@ -85,7 +86,7 @@ def test_backend(model: EmlbModel, pipeline: Pipeline) -> None:
     backend = TorchBackend(model)
     assert not model.training
     assert (backend.provider, backend.precision) == ("torch:cpu", "fp32")
-    assert TorchBackend(model, autocast=True).precision == "bf16"
+    assert TorchBackend(model, autocast=torch.bfloat16).precision == "bf16"
     ids = np.array([[2, 7, 8, 3]])
     mask = np.ones_like(ids)
     encoded = backend.encode(ids, mask)
@@ -94,7 +95,7 @@ def test_backend(model: EmlbModel, pipeline: Pipeline) -> None:
     spans, pairs = np.array([[[1, 2, 0], [2, 3, 1]]]), np.array([[[0, 1], [1, 0]]])
     logits = backend.relate("notes", encoded.hidden, mask, spans, pairs)
     assert logits.shape == (1, 2, 2) and np.isfinite(logits).all()
-    rough = TorchBackend(model, autocast=True).encode(ids, mask)
+    rough = TorchBackend(model, autocast=torch.bfloat16).encode(ids, mask)
     np.testing.assert_allclose(rough.hidden, encoded.hidden, atol=0.1)
 
 

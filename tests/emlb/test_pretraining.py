@@ -513,7 +513,7 @@ def test_a_base_that_lacks_weights_is_refused(tmp_path: Path, tiny_encoder: Path
         ({"epochs": 0}, "epochs is 0; it must be above 0"),
         ({"held_out": 1.0}, "held_out is 1.0"),
         ({"batch_size": 0}, "batch_size is 0; it must be at least 1"),
-        ({"precision": "int8"}, "precision is int8; it must be bf16, fp16, fp32"),
+        ({"precision": "int8"}, "precision is int8; it must be one of auto, bf16, fp16, fp32"),
         ({"max_pieces": 10}, "max_pieces is 10"),
         ({"minutes": -1.0}, "minutes is -1.0; it must be 0 or more"),
     ],
@@ -543,7 +543,7 @@ def test_no_message_holds_text(
         (folder / f"{number}.txt").write_text(f"{MARKER} fever {number}. " * 9)
     (folder / "broken.txt").write_bytes(MARKER.encode() + b"\xff")
     said: list[str] = []
-    options = replace(OPTIONS, steps=1, precision="bf16")
+    options = replace(OPTIONS, steps=1, precision="auto")
     out = pretrain([str(folder)], str(tiny_encoder), out=tmp_path / "o", options=options,
                    say=said.append)  # fmt: skip
     shown = [*said, caplog.text, *capfd.readouterr()]

@@ -245,7 +245,7 @@ def test_two_tasks_from_two_formats(
             'task=[{name="drugs"}, {name="notes", min_signature=1}]',
             corpora.replace("\n", " "),
             "training.epochs=2",
-            "training.precision=bf16",
+            "training.precision=auto",
             "training.gradient_accumulation=2",
             "training.predicted_from=0.0",
         ],

@@ -40,7 +40,10 @@ def command(
         float,
         typer.Option(help="Share of the notes kept to measure the perplexity on; 0 for none."),
     ] = 0.05,
-    precision: Annotated[str, typer.Option(help="bf16, fp16 (GPU only) or fp32.")] = "bf16",
+    precision: Annotated[
+        str,
+        typer.Option(help="auto (what the machine computes natively), bf16, fp16 or fp32."),
+    ] = "auto",
     id_column: IdColumn = None,
     text_column: TextColumn = None,
     seed: Annotated[int, typer.Option(min=0, help="Of everything that is drawn.")] = 13,
