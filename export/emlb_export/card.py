@@ -69,10 +69,7 @@ def render_card(
         f"{config.windows.max_pieces * 4 // 5 // 10 * 10} words). Letter case is ignored if the "
         "base ignores it. Negated and "
         "hypothetical findings are entities like any other. " + _meaning(config),
-        "int8 keeps one scale per word piece, so a note's result does not depend on what runs "
-        "beside it. The sums of its 8-bit products are the same on every processor: a self-test, "
-        "which `emlb info` shows, decides how they are computed. The relation heads are int8 too. "
-        "fp32 multiplies the same weights, levels times scales, in floating point."
+        _int8(provenance)
         if "int8" in config.encoders
         else "This bundle has no int8 encoder.",
     ]
@@ -83,6 +80,23 @@ def render_card(
             "casts in between, slower than fp32 itself: choose int8 or fp32 there."
         )
     return "\n\n".join(parts) + "\n"
+
+
+def _int8(provenance: Mapping[str, Any]) -> str:
+    if quantizer := provenance.get("quantizer"):
+        return (
+            f"int8 was made by optimum's `ORTQuantizer` ({quantizer.removeprefix('optimum-')}), the "
+            "relation heads too. It keeps one scale for all that runs together, so a note's result "
+            "depends a little on its own length and, in batches of several windows, on the other "
+            "windows. It holds weights of its own, and runs where a self-test, which `emlb info` "
+            "shows, finds their 8-bit products exact. fp32 runs on the weights as they were trained."
+        )
+    return (
+        "int8 keeps one scale per word piece, so a note's result does not depend on what runs "
+        "beside it. The sums of its 8-bit products are the same on every processor: a self-test, "
+        "which `emlb info` shows, decides how they are computed. The relation heads are int8 too. "
+        "fp32 multiplies the same weights, levels times scales, in floating point."
+    )
 
 
 def _meaning(config: BundleConfig) -> str:

@@ -1,7 +1,8 @@
 """Torch to ONNX: the encoder with all tasks' emissions, and one relation head per task.
 
-The TorchScript exporter is used: it keeps every axis dynamic, and the graphs are plain
-enough for it. optimum's exporter knows only its own architectures.
+Plain BERT is written by ``PlainBert``, traced by torch's TorchScript exporter, which keeps
+every axis dynamic. Every other encoder goes through optimum (``optimum_graphs``, which the
+extra ``[optimum]`` brings), and so do the relation heads on it.
 """
 
 from __future__ import annotations
@@ -17,21 +18,10 @@ from emlb.model.model import EmlbModel
 from emlb_runtime.errors import ArtefactError
 
 from .bert import PlainBert, is_plain_bert
+from .optimum_extra import check_extra
 
 OPSET = 17
 MAX_BYTES = 2 << 30
-
-
-class _Encoder(nn.Module):
-    """The encoder with a flat tuple of outputs, as graphs want them."""
-
-    def __init__(self, model: EmlbModel) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, ...]:
-        output = self.model(input_ids, attention_mask)
-        return (output.hidden, *output.emissions.values())
 
 
 def export_encoder(model: EmlbModel, path: Path) -> None:
@@ -43,12 +33,21 @@ def export_encoder(model: EmlbModel, path: Path) -> None:
 
     Raises:
         ArtefactError: if the graph is too large for one file or not well formed.
+        ConfigError: if the encoder needs optimum, which is not installed.
     """
+    if not is_plain_bert(model.encoder):
+        check_extra(model.encoder)
+        from . import optimum_graphs
+
+        optimum_graphs.export_encoder(model, path, opset=OPSET)
+        _check(path)
+        return
     ids = torch.ones((2, 9), dtype=torch.long)
     outputs = ["hidden", *(f"emissions_{name}" for name in model.heads)]
     axes = {name: {0: "windows", 1: "pieces"} for name in ("input_ids", "attention_mask", *outputs)}
-    encoder = PlainBert(model) if is_plain_bert(model.encoder) else _Encoder(model)
-    _export(encoder.eval(), (ids, ids), path, ["input_ids", "attention_mask"], outputs, axes)
+    _export(
+        PlainBert(model).eval(), (ids, ids), path, ["input_ids", "attention_mask"], outputs, axes
+    )
 
 
 def export_relations(model: EmlbModel, task: str, path: Path) -> None:
@@ -61,7 +60,15 @@ def export_relations(model: EmlbModel, task: str, path: Path) -> None:
 
     Raises:
         ArtefactError: as ``export_encoder``.
+        ConfigError: likewise.
     """
+    if not is_plain_bert(model.encoder):
+        check_extra(model.encoder)
+        from . import optimum_graphs
+
+        optimum_graphs.export_relations(model, task, path, opset=OPSET)
+        _check(path)
+        return
     hidden = torch.zeros((2, 9, model.config.encoder_config.hidden_size))
     mask = torch.ones((2, 9), dtype=torch.long)
     spans = torch.tensor([[[1, 3, 0], [4, 5, 0], [6, 8, 0]]] * 2)
@@ -104,6 +111,11 @@ def _export(
             opset_version=OPSET,
             dynamo=False,
         )
+    _check(path)
+
+
+def _check(path: Path) -> None:
+    """Refuse a graph that is too large for one file or not well formed."""
     if path.stat().st_size >= MAX_BYTES:
         raise ArtefactError(f"{path.name} is 2 GB or more; a bundle's files must be smaller")
     onnx.checker.check_model(str(path))

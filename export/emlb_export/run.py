@@ -21,9 +21,11 @@ from emlb_runtime.pipeline import Pipeline
 from emlb_runtime.records import Note
 
 from .card import Checks, render_card
-from .files import FP16_NAME, FP32_NAME, add_int8, seal, write_config, write_networks, write_whole
+from .files import FP16_NAME, FP32_NAME, seal, write_config, write_networks, write_whole
 from .half import add_half
 from .notes import NOTES
+from .optimum_extra import OWN, check_extra
+from .quantizing import add_int8
 from .tuning import Loss, find_development, fix_thresholds, tune_precision
 from .verify import check_decoded, check_tensors, compare_decoded, compare_tensors
 
@@ -47,6 +49,7 @@ def export(
     *,
     out: Path | None = None,
     quantize: bool = False,
+    quantizer: str | None = None,
     int8_only: bool = False,
     precisions: Collection[str] = (),
     name: str | None = None,
@@ -69,6 +72,8 @@ def export(
         out: the bundle's folder; None is ``bundle`` beside the model.
         quantize: keep the weights as int8 levels and scales, for int8 and fp32; int8 is then
             the default.
+        quantizer: who makes the int8 networks, one of ``optimum_extra.QUANTIZERS``; to name one
+            is to ask for int8. None is EMLB itself. Those of optimum hold weights of their own.
         int8_only: the same.
         precisions: that the bundle can run in, ``int8``, ``fp16`` and ``fp32``; none is fp32
             alone, and with int8 fp32 is always there, from the same weights. The default is
@@ -94,11 +99,12 @@ def export(
         The bundle's folder.
 
     Raises:
-        ConfigError: if there is no model, or a bundle is there already.
+        ConfigError: if there is no model, a bundle is there already, or optimum is needed and
+            not installed.
         ArtefactError: if the exported networks do not agree with the model, or int8 costs
             more than it may; nothing is written to ``out`` then.
     """
-    held = _held(precisions, quantize=quantize, int8_only=int8_only)
+    held = _held(precisions, quantize=quantize or quantizer is not None, int8_only=int8_only)
     folder = find_model(model)
     target = out or folder.parent / "bundle"
     if target.exists() and not overwrite:
@@ -107,6 +113,8 @@ def export(
         raise ConfigError(f"{target} is not a bundle: --overwrite does not replace it")
     read = list(NOTES) + (_read_notes(notes) if notes else [])
     trained = TrainedModel.load(folder)
+    quantizer = quantizer or OWN
+    check_extra(trained.model.encoder, quantizer=quantizer)
     run = _read_run(folder)
     target.parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}-"))
@@ -119,7 +127,7 @@ def export(
         exact = Bundle(parts / "fp32", config)  # with the weights as they were trained
         if "int8" in held:
             shutil.copytree(scratch, exact.folder)
-            config = add_int8(whole, scratch, config)
+            config = add_int8(trained.model, whole, scratch, config, quantizer=quantizer)
             agreement = compare_decoded(
                 load_pipeline(exact, precision="fp32"),
                 load_pipeline(Bundle(scratch, config), precision="int8"),

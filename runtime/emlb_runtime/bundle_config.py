@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from .arithmetic import PRODUCTS, Products
 from .checks.json_values import check_values, members, parse_json, text, whole
 from .errors import BundleError, ConfigError
 from .pipeline import Special
@@ -61,6 +62,8 @@ class BundleConfig:
         scores: measured scores, per precision.
         weights: file with the weights of all graphs; None if each graph holds its own.
         relations_int8: file per task for int8, where it is another one.
+        int8_products: the only kind of products that its int8 graphs take, where these hold
+            weights of their own; None where the weights serve every kind.
         architecture: what makes a trainable model of the weights: the arguments of
             ``EmlbConfig`` but tasks and windows; None if unknown.
     """
@@ -83,6 +86,7 @@ class BundleConfig:
     tuned: Mapping[str, tuple[Task, ...]] = field(default_factory=dict)
     weights: str | None = None
     relations_int8: Mapping[str, str] = field(default_factory=dict)
+    int8_products: Products | None = None
     architecture: Mapping[str, Any] | None = None
 
     def relations_of(self, precision: str) -> dict[str, str]:
@@ -137,6 +141,7 @@ class BundleConfig:
             "relations": dict(self.relations),
             "relations_int8": dict(self.relations_int8),
             "weights": self.weights,
+            "int8_products": self.int8_products,
             "crf": self.crf,
             "tokenizer": self.tokenizer,
             "files": {
@@ -266,6 +271,7 @@ def _config(values: Mapping[str, Any]) -> BundleConfig:
         },
         weights=None if (weights := values.get("weights")) is None else text(weights, "weights"),
         relations_int8=_names(values, "relations_int8") if "relations_int8" in values else {},
+        int8_products=_products(values.get("int8_products")),
         architecture=(
             None
             if (architecture := values.get("architecture")) is None
@@ -290,6 +296,15 @@ def _exactly(values: Mapping[str, Any], name: str, count: int) -> Mapping[str, A
     if len(found) > count:
         raise BundleError(f"{name} has unknown members")
     return found
+
+
+def _products(value: Any) -> Products | None:
+    if value is None:
+        return None
+    for kind in PRODUCTS:
+        if value == kind:
+            return kind
+    raise BundleError(f"{CONFIG_NAME}: int8_products is not one of {', '.join(PRODUCTS)}")
 
 
 def _names(values: Mapping[str, Any], name: str) -> dict[str, str]:

@@ -118,14 +118,16 @@ def products_for(config: BundleConfig, precision: str) -> Products | None:
     """
     if precision != "int8":
         return None
-    if config.weights is not None:
+    only = config.int8_products or (None if config.weights is not None else "u8s8")
+    if only is None:
         return choose_products()
-    if self_test("u8s8"):
-        return "u8s8"
+    if self_test(only):
+        return only
     instead = "choose --precision fp32, or " if "fp32" in config.encoders else ""
+    again = "with --quantizer emlb" if config.weights is not None else "as a bundle of format 4"
     raise BackendError(
-        "int8 of this bundle is not exact on this processor, whose products of signed weights "
-        f"overflow: {instead}export the model again, as a bundle of format 4"
+        f"int8 of this bundle is not exact on this processor, whose {only} products overflow: "
+        f"{instead}export the model again, {again}"
     )
 
 

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from emlb_cli.shared.console import one_sentence_errors
-from emlb_cli.shared.enums import Precision
+from emlb_cli.shared.enums import Precision, Quantizer
 from emlb_runtime.errors import ConfigError
 
 PROGRAM = "emlb export"
@@ -32,6 +32,13 @@ def command(
         bool,
         typer.Option("--quantize", help="Keep int8 weights: the bundle runs in int8, or fp32."),
     ] = False,
+    quantizer: Annotated[
+        Quantizer | None,
+        typer.Option(
+            help="As --quantize: the int8 encoder is EMLB's own, or optimum's for a kind of"
+            " processor (pip install 'emlb[optimum]').  [default: emlb]",
+        ),
+    ] = None,
     int8_only: Annotated[
         bool,
         typer.Option("--int8-only", help="The same as --quantize; for older scripts."),
@@ -101,6 +108,7 @@ def command(
             model,
             out=out,
             quantize=quantize,
+            quantizer=quantizer.value if quantizer else None,
             int8_only=int8_only,
             precisions=[precision.value for precision in precisions or ()],
             name=name,

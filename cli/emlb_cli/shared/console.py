@@ -33,7 +33,7 @@ _EXTRAS = {
     "transformers": "train",
     "accelerate": "train",
     "onnx": "export",
-    "optimum": "export",
+    "optimum": "optimum",
 }
 
 
@@ -64,7 +64,8 @@ def one_sentence_errors(
         module = (error.name or "").partition(".")[0]
         if module not in _EXTRAS:
             raise
-        brought_by = _EXTRAS[module] if extra is None or module == "onnxruntime" else extra
+        own = extra is None or module in ("onnxruntime", "optimum")
+        brought_by = _EXTRAS[module] if own else extra
         or_gpu = " (or 'emlb[gpu]' for CUDA)" if brought_by == "cpu" else ""
         sentence = f"{module} is not installed: pip install 'emlb[{brought_by}]'{or_gpu}"
         leave(program, sentence, ExitCode.UNUSABLE)

@@ -30,3 +30,13 @@ class Precision(StrEnum):
     INT8 = "int8"
     FP16 = "fp16"
     FP32 = "fp32"
+
+
+class Quantizer(StrEnum):
+    """Who makes an int8 encoder, and for which processors."""
+
+    EMLB = "emlb"
+    OPTIMUM_AVX2 = "optimum-avx2"
+    OPTIMUM_AVX512 = "optimum-avx512"
+    OPTIMUM_AVX512_VNNI = "optimum-avx512-vnni"
+    OPTIMUM_ARM64 = "optimum-arm64"

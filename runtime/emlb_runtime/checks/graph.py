@@ -44,7 +44,8 @@ STANDARD = frozenset(
 """Arithmetic on tensors: nothing random, nothing with texts, sequences, images or loops."""
 
 CONTRIB = frozenset(
-    b"BiasGelu FastGelu FusedMatMul Gelu MatMulIntegerToFloat SkipLayerNormalization".split()
+    b"BiasGelu DynamicQuantizeMatMul FastGelu FusedMatMul Gelu MatMulIntegerToFloat "
+    b"SkipLayerNormalization".split()
 )
 """What export and ONNX Runtime's optimiser make of encoders (domain com.microsoft)."""
 
