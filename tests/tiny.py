@@ -155,7 +155,7 @@ def build_encoder(folder: Path, texts: Sequence[str]) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     vocabulary_file = folder / "vocab.txt"
     vocabulary_file.write_text("\n".join(vocabulary) + "\n", encoding="utf-8")
-    BertTokenizerFast(vocab_file=str(vocabulary_file), do_lower_case=True).save_pretrained(folder)
+    BertTokenizerFast.from_pretrained(folder, do_lower_case=True).save_pretrained(folder)
     torch.manual_seed(13)
     config = BertConfig(
         vocab_size=len(vocabulary),

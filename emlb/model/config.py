@@ -91,3 +91,7 @@ class EmlbConfig(PretrainedConfig):
     def window_config(self) -> WindowConfig:
         """How notes are cut."""
         return WindowConfig(**self.windows)
+
+
+# What loads a tokenizer from a model's folder looks the type of its model up.
+AutoConfig.register(EmlbConfig.model_type, EmlbConfig, exist_ok=True)

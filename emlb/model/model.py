@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,6 +19,7 @@ from emlb_runtime.windows import WindowConfig
 from .config import EmlbConfig
 from .crf import LatticeCrf
 from .linear_relation import LinearRelationHead
+from .loading import without_bars
 from .relation import RelationHead
 from .softmax import WordSoftmax
 
@@ -116,9 +118,10 @@ class EmlbModel(PreTrainedModel):
             **sizes: ``relation_width``, ``relation_heads``, ``head_dropout``,
                 ``entity_head``, ``relation_head``.
         """
-        encoder = AutoModel.from_pretrained(
-            base, config=_encoder_config(base, encoder_overrides), trust_remote_code=False
-        )
+        with without_bars() if Path(base).is_dir() else nullcontext():  # a download shows one
+            encoder = AutoModel.from_pretrained(
+                base, config=_encoder_config(base, encoder_overrides), trust_remote_code=False
+            )
         config = EmlbConfig(
             encoder={
                 key: value
@@ -227,5 +230,6 @@ def _encoder_config(base: str | Path, overrides: Mapping[str, Any] | None) -> An
     config = AutoConfig.from_pretrained(base, trust_remote_code=False)
     known = config.to_dict()
     config.update({key: value for key, value in (overrides or {}).items() if key in known})
-    config.torch_dtype = torch.float32
+    # "dtype" since transformers 4.56; without it, 5 loads what the checkpoint is in.
+    setattr(config, "dtype" if hasattr(config, "dtype") else "torch_dtype", torch.float32)
     return config

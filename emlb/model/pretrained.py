@@ -18,6 +18,7 @@ from emlb_runtime.schema import Task
 from emlb_runtime.tokens import make_plain
 
 from .backend import TorchBackend
+from .loading import read_tokenizer, save_tokenizer, without_bars
 from .model import EmlbModel
 
 _MASKS = ("[MASK]", "<mask>")
@@ -51,6 +52,10 @@ class LoadedTokenizer:
     special: Special
     source: Any
 
+    def save(self, folder: Path) -> None:
+        """Write what ``load_tokenizer`` reads."""
+        save_tokenizer(self.tokenizer, self.source, folder)
+
 
 def load_tokenizer(path: str | Path) -> LoadedTokenizer:
     """Load an encoder's fast tokenizer.
@@ -72,7 +77,7 @@ def load_tokenizer(path: str | Path) -> LoadedTokenizer:
     if cls is None or sep is None or source.pad_token_id is None:
         raise ConfigError(f"{path}: the tokenizer lacks a start, end or padding token")
     special = Special(cls, sep, source.pad_token_id, source.mask_token_id)
-    tokenizer = source.backend_tokenizer
+    tokenizer = read_tokenizer(path, source)
     make_plain(tokenizer)
     return LoadedTokenizer(tokenizer, special, source)
 
@@ -120,12 +125,14 @@ class TrainedModel:
         for name in ("config.json", "model.safetensors", "tokenizer.json"):
             if not (folder / name).is_file():
                 raise ArtefactError(f"{folder}: not a trained model, {name} is missing")
-        return cls(EmlbModel.from_pretrained(folder).eval(), load_tokenizer(folder))
+        with without_bars():
+            return cls(EmlbModel.from_pretrained(folder).eval(), load_tokenizer(folder))
 
     def save(self, folder: Path) -> None:
         """Write what ``load`` reads."""
-        self.model.save_pretrained(folder)
-        self.tokenizer.source.save_pretrained(folder)
+        with without_bars():
+            self.model.save_pretrained(folder)
+        self.tokenizer.save(folder)
 
     def pipeline(
         self,

@@ -15,6 +15,7 @@ from torch.nn import functional
 from transformers import AutoConfig, AutoModelForMaskedLM
 from transformers.utils import logging
 
+from emlb.model.loading import without_bars
 from emlb_runtime.errors import ConfigError
 
 from .masking import IGNORE
@@ -51,7 +52,8 @@ class MaskedEncoder:
         if self.attention_dropout is not None:
             encoder.config.attention_probs_dropout_prob = self.attention_dropout
         encoder.config._name_or_path = ""  # a path of the machine it was trained on
-        encoder.save_pretrained(folder)
+        with without_bars():
+            encoder.save_pretrained(folder)
 
 
 def load_masked_encoder(base: str) -> MaskedEncoder:
@@ -68,7 +70,7 @@ def load_masked_encoder(base: str) -> MaskedEncoder:
         dropout = getattr(config, "attention_probs_dropout_prob", None)
         if dropout is not None:
             config.attention_probs_dropout_prob = 0.0
-        with _quiet():
+        with _quiet(), without_bars() if Path(base).is_dir() else nullcontext():
             model, found = AutoModelForMaskedLM.from_pretrained(
                 base, config=config, output_loading_info=True, trust_remote_code=False
             )

@@ -89,7 +89,7 @@ def pretrain(
     notes = _read(sources, tokenizer, options, say, columns)
     settings = {"base": base, "notes": notes.corpus.digest, "options": asdict(asked)}
     folder.claim(settings, fresh=fresh)
-    tokenizer.source.save_pretrained(out)
+    tokenizer.save(out)
     seconds, steps, perplexity = _train(folder, encoder, tokenizer, masking, notes, options, say)
     encoder.save(out)
     folder.finish(

@@ -17,6 +17,7 @@ from emlb.model.attention import open_attention
 from emlb.model.model import EmlbModel
 from emlb_runtime.pipeline import Special
 
+from .compat import schedule_arguments
 from .config import RunConfig, TrainingConfig
 from .loss import JointLoss, Losses, collate
 from .precision import forget_precision
@@ -229,13 +230,12 @@ def _arguments(config: RunConfig, checkpoints: str, *, n_examples: int) -> Train
         per_device_train_batch_size=training.batch_size,
         gradient_accumulation_steps=training.gradient_accumulation,
         learning_rate=training.encoder_rate,
-        warmup_ratio=training.warmup,
         lr_scheduler_type="linear",
         max_grad_norm=training.max_grad_norm,
         bf16=training.precision == "bf16",
         fp16=training.precision == "fp16",
         use_cpu=not torch.cuda.is_available(),
-        group_by_length=True,
+        **schedule_arguments(warmup=training.warmup),
         eval_strategy="steps",
         eval_steps=interval,
         save_strategy="steps",
