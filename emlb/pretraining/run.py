@@ -12,6 +12,7 @@ import numpy as np
 from torch import Tensor
 from transformers import set_seed
 
+from emlb.model.loading import without_bars
 from emlb.model.pretrained import LoadedTokenizer, load_tokenizer, resolve_base
 from emlb.threads import limit_threads
 from emlb.training.precision import AUTOCAST, choose_precision
@@ -213,7 +214,8 @@ def _train(
     if checkpoint:
         say(f"going on from {checkpoint.name}")
     set_seed(options.seed)  # whether something was measured or not
-    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    with without_bars():  # of every checkpoint; the bar of the training is another
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     steps = int(trainer.state.global_step)
     if not len(measured):
         return clock.seconds, steps, None

@@ -14,6 +14,7 @@ from transformers import ProgressCallback, Trainer, TrainingArguments
 
 from emlb.data.examples import ExampleSet
 from emlb.model.attention import open_attention
+from emlb.model.loading import without_bars
 from emlb.model.model import EmlbModel
 from emlb_runtime.pipeline import Special
 
@@ -95,7 +96,8 @@ class JointTrainer(Trainer):
     def train(self, *args: Any, **kwargs: Any) -> Any:
         """Train, and leave the model without the weights of the losses."""
         try:
-            return super().train(*args, **kwargs)
+            with without_bars():  # of every checkpoint; the bar of the training is another
+                return super().train(*args, **kwargs)
         finally:
             self._joint._modules.pop("balance", None)
 

@@ -326,13 +326,13 @@ def test_a_base_without_a_head_gets_one_tied_to_its_embeddings(
     tiny_encoder: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
     loaded = load_masked_encoder(str(tiny_encoder))
+    assert not caplog.text and not "".join(capfd.readouterr())
     model = loaded.model
     assert loaded.fresh_head and loaded.max_pieces == 128
     assert model.get_output_embeddings().weight is model.get_input_embeddings().weight
     own = AutoModel.from_pretrained(tiny_encoder).state_dict()
     for name, weight in model.base_model.state_dict().items():
         assert torch.equal(weight, own[name])
-    assert not caplog.text and not "".join(capfd.readouterr())
 
 
 def test_a_base_with_a_head_keeps_it(tmp_path: Path, tiny_encoder: Path) -> None:

@@ -131,6 +131,7 @@ def test_int8_stays_near_and_alone(graphs: Graphs) -> None:
 
 def test_other_encoders_are_exported_and_quantised_too(other: EmlbModel, tmp_path: Path) -> None:
     """Their products are not of rows, and what narrows has no least value that is known."""
+    pytest.importorskip("optimum", reason="needs optimum-onnx: pip install 'emlb[optimum]'")
     fp32, int8 = write_graphs(other, tmp_path)
     ids, mask = make_inputs()
     with torch.inference_mode():
