@@ -13,7 +13,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name as plain_name
 
-LOCKS = ("light.lock", "dev.lock")
+LOCKS = ("light.lock", "dev.lock", "optimum.lock", "transformers5.lock")
 
 # Stands in for pip-audit: says what it is told, and keeps the file that it was given.
 STAND_IN = """
@@ -90,21 +90,31 @@ def test_ci_installs_the_pinned_versions_by_hash(
     assert len(packages) == len(pins(text))
     for line in packages:
         assert re.fullmatch(r"[\w.-]+==\S+( +--hash=sha256:[0-9a-f]{64})+ *", line), line[:60]
+    if lock == "transformers5.lock":
+        own = pins((repo / ".ci" / "transformers5.txt").read_text(encoding="utf-8"))
+        assert own.keys() <= constraints.keys(), "they stand in place of others"
+        constraints = constraints | own
     for name, version in pins(text).items():
         if name in constraints:
             assert version.partition("+")[0] == constraints[name], f"{name}: make lock"
 
 
 def test_the_locks_hold_what_ci_needs(repo: Path, pyproject: str) -> None:
-    light, dev = (pins((repo / ".ci" / lock).read_text(encoding="utf-8")) for lock in LOCKS)
-    assert light.items() <= dev.items()
-    assert requirements(pyproject).keys() - dev.keys() <= {"onnxruntime-gpu"}, "make lock"
+    light, dev, optimum, newer = (
+        pins((repo / ".ci" / lock).read_text(encoding="utf-8")) for lock in LOCKS
+    )
+    assert light.items() <= dev.items() <= optimum.items()
+    elsewhere = {"onnxruntime-gpu", "optimum-onnx"}
+    assert requirements(pyproject).keys() - dev.keys() <= elsewhere, "make lock"
+    assert "optimum-onnx" in optimum and optimum["transformers"].startswith("4.")
+    assert dev.keys() <= newer.keys() and newer["transformers"].startswith("5.")
     project = tomllib.loads(pyproject)["project"]
     core = [*project["dependencies"], *project["optional-dependencies"]["cpu"]]
     assert {plain_name(Requirement(line).name) for line in core} <= light.keys()
-    assert dev["torch"].endswith("+cpu")
     assert "torch" not in light
-    assert not [name for name in dev if name.startswith("nvidia-")]
+    for lock in (dev, optimum, newer):
+        assert lock["torch"].endswith("+cpu")
+        assert not [name for name in lock if name.startswith("nvidia-")]
 
 
 def audit(repo: Path, folder: Path, *, code: int, says: object = "", complains: str = "") -> str:

@@ -8,9 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import try_to_load_from_cache
 from tokenizers import Tokenizer
-from transformers.utils import logging
+from transformers.utils import cached_file, logging
 
 NAME = "tokenizer.json"
 CONFIG_NAME = "tokenizer_config.json"
@@ -32,13 +31,11 @@ def read_tokenizer(path: str | Path, source: Any) -> Any:
         ``source`` if there is no file, or if their vocabularies differ.
     """
     built = source.backend_tokenizer
-    file = Path(path) / NAME
-    if not file.is_file():
-        cached = None if Path(path).exists() else try_to_load_from_cache(str(path), NAME)
-        if not isinstance(cached, str):
-            return built
-        file = Path(cached)
-    filed = Tokenizer.from_file(str(file))
+    try:
+        file = cached_file(str(path), NAME, local_files_only=True)  # just loaded, if it is there
+    except OSError:
+        return built
+    filed = Tokenizer.from_file(file)
     wanted, known = built.get_vocab(with_added_tokens=True), filed.get_vocab(with_added_tokens=True)
     filed.add_special_tokens(sorted(wanted.keys() - known.keys(), key=wanted.__getitem__))
     return filed if filed.get_vocab(with_added_tokens=True) == wanted else built
