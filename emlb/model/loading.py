@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from tokenizers import Tokenizer
-from transformers.utils import cached_file, logging
+from transformers.utils import logging
+from transformers.utils.hub import cached_file
 
 NAME = "tokenizer.json"
 CONFIG_NAME = "tokenizer_config.json"

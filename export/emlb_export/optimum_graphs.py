@@ -35,7 +35,11 @@ from .verify import TOLERANCE
 Axes = dict[str, dict[int, str]]
 """Per input or output the names of its dynamic axes."""
 
-VALIDATED = ({}, {"batch_size": 3, "sequence_length": 33}, {"batch_size": 1, "sequence_length": 5})
+VALIDATED: tuple[dict[str, int], ...] = (
+    {},
+    {"batch_size": 3, "sequence_length": 33},
+    {"batch_size": 1, "sequence_length": 5},
+)
 """The shapes on which optimum compares a graph with its module; the first are optimum's own."""
 
 _PIECES = {0: "windows", 1: "pieces"}
@@ -250,7 +254,7 @@ def _export(network: nn.Module, config: Any, path: Path, *, opset: int) -> None:
                     network,
                     path,
                     outputs,
-                    input_shapes=dict(shapes),
+                    input_shapes=shapes,
                     use_subprocess=False,  # it would change how this process starts others
                 )
     except (ValueError, RuntimeError) as error:  # optimum's and the tracer's own kinds

@@ -41,7 +41,8 @@ def test_a_model_is_the_same_once_loaded(
         pytest.skip(f"the installed transformers has no {architecture}")
     base = architectures.build_encoder(architecture, tmp_path / "base", texts)
     capfd.readouterr()
-    model = EmlbModel.from_base(base, [Task("notes", ("Drug",))], windows=WINDOWS).eval()
+    model = EmlbModel.from_base(base, [Task("notes", ("Drug",))], windows=WINDOWS)
+    model.train(False)
     TrainedModel(model, load_tokenizer(base)).save(tmp_path / "model")
     loaded = TrainedModel.load(tmp_path / "model")
     assert capfd.readouterr().err == ""

@@ -40,7 +40,7 @@ def electra(tiny_documents: tuple[Document, ...], tmp_path_factory: pytest.TempP
     folder = tmp_path_factory.mktemp("electra")
     texts = [document.note.text for document in tiny_documents]
     base = architectures.build_encoder("electra", folder / "base", texts)
-    model = EmlbModel.from_base(base, [Task("notes", ("Drug",))], windows=WINDOWS).eval()
+    model = EmlbModel.from_base(base, [Task("notes", ("Drug",))], windows=WINDOWS)
     TrainedModel(model, load_tokenizer(base)).save(folder / "model")
     return folder / "model"
 

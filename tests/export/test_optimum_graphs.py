@@ -40,9 +40,8 @@ TASKS = [Task("notes", TYPES, RELATIONS, SIGNATURES), Task("others", ("Test",))]
 def make_model(folder: Path, *, seed: int = 3) -> EmlbModel:
     """Untrained heads on an encoder, and no weight of the whole left at its start."""
     torch.manual_seed(seed)
-    model = EmlbModel.from_base(
-        folder, TASKS, windows=WINDOWS, relation_width=32, relation_heads=2
-    ).eval()
+    model = EmlbModel.from_base(folder, TASKS, windows=WINDOWS, relation_width=32, relation_heads=2)
+    model.train(False)
     with torch.no_grad():
         for weight in model.parameters():
             weight.add_(0.1 * torch.randn(weight.shape))
@@ -125,15 +124,15 @@ def test_an_architecture_that_optimum_does_not_know(roberta: EmlbModel, tmp_path
 def test_a_graph_that_differs_is_refused(
     part: str, roberta: EmlbModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    true_export = optimum_graphs.export
 
     def export_another(network: torch.nn.Module, *args: Any, **kwargs: Any) -> Any:
         other = copy.deepcopy(network)
         with torch.no_grad():
             for weight in other.parameters():
                 weight.mul_(1.01)
-        return true_export(other, *args, **kwargs)
+        return true(other, *args, **kwargs)
 
+    true: Any = vars(optimum_graphs)["export"]
     monkeypatch.setattr(optimum_graphs, "export", export_another)
     with pytest.raises(ArtefactError, match=r"optimum-onnx 0\.\S+ cannot export it\.onnx of a .*:"):
         if part == "encoder":
@@ -160,10 +159,12 @@ def test_optimum_exports_in_silence(
     capfd: pytest.CaptureFixture[str],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    levels = optimum_graphs.optimum_logging.get_verbosity()
+    from optimum.utils.logging import get_verbosity
+
+    level = get_verbosity()
     with caplog.at_level(logging.WARNING):
         optimum_graphs.export_encoder(roberta, tmp_path / "encoder.onnx", opset=17)
         optimum_graphs.export_relations(roberta, "notes", tmp_path / "head.onnx", opset=17)
     assert capfd.readouterr() == ("", "")
     assert not caplog.records
-    assert optimum_graphs.optimum_logging.get_verbosity() == levels
+    assert get_verbosity() == level
