@@ -109,7 +109,7 @@ lock: $(DEV)/.installed
 	@merged=$$(mktemp) && $(call MERGE,.ci/transformers5.txt) >"$$merged" && \
 	  $(COMPILE) --constraint "$$merged" --no-annotate --output-file .ci/transformers5.lock \
 	  --extra cpu --extra export --extra dev && rm "$$merged"
-	@grep -q '^torch==.*+cpu ' .ci/dev.lock .ci/transformers5.lock || { \
+	@grep -q '^torch==.*+cpu ' .ci/dev.lock && grep -q '^torch==.*+cpu ' .ci/transformers5.lock || { \
 	  echo 'No CPU build of torch was found: UV_FIND_LINKS=FOLDER, or UV_TORCH_BACKEND=cpu' >&2; \
 	  exit 1; }
 
