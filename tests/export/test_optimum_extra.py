@@ -6,13 +6,13 @@ import sys
 from pathlib import Path
 
 import pytest
-from emlb_cli.choices import Quantizer
 from typer.testing import CliRunner
 
 import emlb_export
 from emlb.model.model import EmlbModel
 from emlb.model.pretrained import TrainedModel, load_tokenizer
 from emlb_cli.app import app
+from emlb_cli.shared.enums import Quantizer
 from emlb_export import optimum_extra
 from emlb_export.run import export
 from emlb_runtime.bundle import Bundle
