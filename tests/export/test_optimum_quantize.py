@@ -14,8 +14,9 @@ from emlb_export.optimum_extra import PRESETS
 from emlb_export.run import export
 from emlb_runtime import Extractor
 from emlb_runtime.bundle import Bundle
-from emlb_runtime.errors import ArtefactError
+from emlb_runtime.errors import ArtefactError, BackendError
 from emlb_runtime.extract import load_pipeline
+from emlb_runtime.plan import make_plan
 from emlb_runtime.records import Document
 from tests import architectures, tiny
 
@@ -83,16 +84,43 @@ def test_it_finds_what_was_annotated(run: tiny.TinyRun, tmp_path: Path) -> None:
     assert len(got & expected) >= 0.9 * max(len(expected), len(got))
 
 
-def test_relation_heads_too_when_int8_is_alone(run: tiny.TinyRun, tmp_path: Path) -> None:
+def test_relation_heads_too(run: tiny.TinyRun, tmp_path: Path) -> None:
     out = export(run.folder, out=tmp_path / "bundle", quantizer="optimum-avx2", int8_only=True)
     bundle = Bundle.load(out)
-    assert set(bundle.config.encoders) == {"int8"}
-    heads = onnx.load(str(out / bundle.config.relations["notes"])).graph
+    heads = onnx.load(str(out / bundle.config.relations_int8["notes"])).graph
     assert any(node.op_type == "DynamicQuantizeMatMul" for node in heads.node)
     assert not list(tmp_path.glob("*/.optimum-*"))
     first = run.documents[0]
     found = Extractor.load(out, provider="cpu").extract(first.note.text)
     assert {t.relation.type for t in found.triples()} == {t.relation.type for t in first.triples()}
+
+
+def test_weights_of_the_bundle_stay_as_they_were_trained(
+    run: tiny.TinyRun, tmp_path: Path
+) -> None:
+    bundle = Bundle.load(export(run.folder, out=tmp_path / "a", quantizer="optimum-avx2"))
+    plain = Bundle.load(export(run.folder, out=tmp_path / "b"))
+    assert bundle.config.weights == plain.config.weights is not None
+    assert bundle.read(bundle.config.weights) == plain.read(plain.config.weights)
+
+
+@pytest.mark.parametrize("preset, products", optimum_quantize.PRODUCTS.items())
+def test_a_processor_that_would_overflow_runs_fp32(
+    preset: str,
+    products: str,
+    run: tiny.TinyRun,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Weights of optimum's graphs serve one kind of products only."""
+    config = Bundle.load(export(run.folder, out=tmp_path / "it", quantizer=preset)).config
+    assert config.int8_products == products
+    monkeypatch.setattr("emlb_runtime.plan.self_test", lambda kind: kind != products)
+    assert make_plan(config, provider="cpu").precision == "fp32"
+    with pytest.raises(BackendError, match=rf"{products} products overflow: choose .*fp32.*emlb"):
+        make_plan(config, provider="cpu", precision="int8")
+    monkeypatch.setattr("emlb_runtime.plan.self_test", lambda kind: kind == products)
+    assert make_plan(config, provider="cpu").precision == "int8"
 
 
 def test_plain_bert_can_have_it_too(tiny_run: tiny.TinyRun, tmp_path: Path) -> None:
