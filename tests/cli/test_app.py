@@ -227,6 +227,7 @@ def test_export(stand: Stand) -> None:
         {
             "out": Path("bundle"),
             "quantize": True,
+            "quantizer": None,
             "int8_only": False,
             "precisions": ["fp16", "fp32"],
             "name": "tiny",

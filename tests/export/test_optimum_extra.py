@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from typer.testing import CliRunner
@@ -27,9 +28,10 @@ from tests.tiny import WINDOWS, TinyRun
 def without_optimum(monkeypatch: pytest.MonkeyPatch) -> None:
     """As where optimum is not installed."""
     for name in list(sys.modules):
-        if name == "optimum" or name.startswith(("optimum.", "emlb_export.optimum_")):
+        if name == "optimum" or name.startswith("optimum."):
             monkeypatch.delitem(sys.modules, name)
     for name in ("optimum_graphs", "optimum_quantize"):
+        monkeypatch.delitem(sys.modules, f"emlb_export.{name}", raising=False)
         monkeypatch.delattr(emlb_export, name, raising=False)
     monkeypatch.setitem(sys.modules, "optimum", None)
 
@@ -84,7 +86,7 @@ def test_plain_bert_needs_none(tiny_run: TinyRun, tmp_path: Path) -> None:
 def test_what_the_extra_does_to_a_newer_transformers(
     version: str, told: bool, electra: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("transformers.__version__", version)
+    monkeypatch.setattr(optimum_extra, "transformers", SimpleNamespace(__version__=version))
     with pytest.raises(ConfigError) as caught:
         export(electra, out=tmp_path / "bundle")
     assert ("optimum does not work with transformers 5.24.0" in str(caught.value)) is told
