@@ -69,9 +69,7 @@ def render_card(
         f"{config.windows.max_pieces * 4 // 5 // 10 * 10} words). Letter case is ignored if the "
         "base ignores it. Negated and "
         "hypothetical findings are entities like any other. " + _meaning(config),
-        _int8(provenance)
-        if "int8" in config.encoders
-        else "This bundle has no int8 encoder.",
+        _int8(provenance) if "int8" in config.encoders else "This bundle has no int8 encoder.",
     ]
     if "fp16" in config.encoders:
         parts.append(
@@ -85,11 +83,12 @@ def render_card(
 def _int8(provenance: Mapping[str, Any]) -> str:
     if quantizer := provenance.get("quantizer"):
         return (
-            f"int8 was made by optimum's `ORTQuantizer` ({quantizer.removeprefix('optimum-')}), the "
-            "relation heads too. It keeps one scale for all that runs together, so a note's result "
-            "depends a little on its own length and, in batches of several windows, on the other "
-            "windows. It holds weights of its own, and runs where a self-test, which `emlb info` "
-            "shows, finds their 8-bit products exact. fp32 runs on the weights as they were trained."
+            f"int8 was made by optimum's `ORTQuantizer` ({quantizer.removeprefix('optimum-')}), "
+            "the relation heads too. It keeps one scale for all that runs together, so a note's "
+            "result depends a little on its own length and, in batches of several windows, on the "
+            "other windows. It holds weights of its own, and runs where a self-test, which "
+            "`emlb info` shows, finds its 8-bit products exact. fp32 runs on the weights as they "
+            "were trained."
         )
     return (
         "int8 keeps one scale per word piece, so a note's result does not depend on what runs "

@@ -95,9 +95,7 @@ def test_relation_heads_too(run: tiny.TinyRun, tmp_path: Path) -> None:
     assert {t.relation.type for t in found.triples()} == {t.relation.type for t in first.triples()}
 
 
-def test_weights_of_the_bundle_stay_as_they_were_trained(
-    run: tiny.TinyRun, tmp_path: Path
-) -> None:
+def test_weights_of_the_bundle_stay_as_they_were_trained(run: tiny.TinyRun, tmp_path: Path) -> None:
     bundle = Bundle.load(export(run.folder, out=tmp_path / "a", quantizer="optimum-avx2"))
     plain = Bundle.load(export(run.folder, out=tmp_path / "b"))
     assert bundle.config.weights == plain.config.weights is not None
