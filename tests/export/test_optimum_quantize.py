@@ -98,8 +98,9 @@ def test_relation_heads_too(run: tiny.TinyRun, tmp_path: Path) -> None:
 def test_weights_of_the_bundle_stay_as_they_were_trained(run: tiny.TinyRun, tmp_path: Path) -> None:
     bundle = Bundle.load(export(run.folder, out=tmp_path / "a", quantizer="optimum-avx2"))
     plain = Bundle.load(export(run.folder, out=tmp_path / "b"))
-    assert bundle.config.weights == plain.config.weights is not None
-    assert bundle.read(bundle.config.weights) == plain.read(plain.config.weights)
+    name = plain.config.weights
+    assert name is not None and bundle.config.weights == name
+    assert bundle.read(name) == plain.read(name)
 
 
 @pytest.mark.parametrize("preset, products", optimum_quantize.PRODUCTS.items())
