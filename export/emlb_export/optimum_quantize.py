@@ -31,7 +31,9 @@ _CONFIGS = (
     AutoQuantizationConfig.arm64,
 )
 
-PRODUCTS: dict[str, Products] = {preset: "u8s8" for preset in PRESETS} | {"optimum-avx2": "u8u8"}
+PRODUCTS: dict[str, Products] = {
+    preset: "u8u8" if preset == "optimum-avx2" else "u8s8" for preset in PRESETS
+}
 """What a processor must multiply exactly for each preset; see ``emlb_runtime.arithmetic``."""
 
 
