@@ -46,6 +46,7 @@ ENCODERS: dict[str, Callable[[int], Any]] = {
 def test_a_bundle_gives_the_model_back(
     tiny_encoder: Path, tmp_path: Path, kind: str, relation_head: str
 ) -> None:
+    pytest.importorskip("optimum", reason="needs optimum-onnx: pip install 'emlb[optimum]'")
     tokenizer = load_tokenizer(tiny_encoder)
     n_pieces = tokenizer.tokenizer.get_vocab_size()
     torch.manual_seed(1)
