@@ -19,6 +19,7 @@ from emlb_runtime.tokens import Tokens
 from emlb_runtime.windows import Window
 
 from .coverage import Coverage
+from .mapping import UNKNOWN
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,8 @@ class Example:
         possible: (W, E) labels that agree with the annotation.
         mentions: gold mentions that BIO labels can hold, on the window's word axis.
         relations: (relation type, head, tail), indices into ``mentions``.
-        uncertain: mentions that are gold but that labels cannot hold.
+        uncertain: mentions that are gold but that labels cannot hold; of type -1 where it is not
+            known which mentions there are.
         layout: what the words may be in a mention that is found.
         doubtful: relations, as in ``relations``, of which it is not known whether they hold.
     """
@@ -140,6 +142,9 @@ def _align(
     taken = np.zeros(tokens.n_words, dtype=bool)
     # Of overlapping mentions the longest is kept: labels hold one layer.
     for entity in sorted(document.entities, key=lambda e: (e.start - e.end, e.start, e.type)):
+        if entity.type == UNKNOWN:
+            uncertain.append((*_covering(tokens, entity), -1))
+            continue
         if entity.type not in task.entity_types:
             unused[f"entity of type {entity.type}, which the task lacks"] += 1
             continue

@@ -57,7 +57,8 @@ def build_pairs(
     A pair of two gold mentions is related or not as annotated. A pair with a predicted
     mention that is not gold is unrelated, so that errors of the entity head at run time
     are not new to the relation head; unless the mention overlaps a gold one of its type,
-    where the pair may be right but for an offset: then it carries no loss.
+    where the pair may be right but for an offset, or words of which nothing is known: then it
+    carries no loss.
 
     Args:
         examples: the windows, of one task.
@@ -88,7 +89,7 @@ def _label(
     near_gold = np.zeros(len(mentions), dtype=bool)
     for index, (start, end, type) in enumerate(extra, start=len(gold)):
         near_gold[index] = any(
-            type == other and start < stop and begin < end
+            other in (type, -1) and start < stop and begin < end
             for begin, stop, other in (*gold, *example.uncertain)
         )
     task = example.supervision.task

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from emlb.data.formats import FORMATS, RAW_FORMATS
+from emlb.data.mapping import find_mapping
 from emlb_runtime.errors import ConfigError
 from emlb_runtime.schema import SELECTIONS
 from emlb_runtime.windows import WindowConfig
@@ -55,8 +56,9 @@ class SplitConfig:
 
     Attributes:
         official: by the folders it was released in: ``train``, ``dev``, ``test``.
-        file: JSON with lists of document names, relative to the data folder: what
-            ``emlb data split`` wrote, or folds under ``key``.
+        file: which document is in which part, relative to the data folder or in a package:
+            JSON that ``emlb data split`` wrote, or folds under ``key``; or a table of two
+            columns, name and part, with tabs (``.tsv``).
         key: where in the file the list of folds is; empty for a file of parts.
         test_share: share of the documents drawn for testing; above 0 in place of folds.
         folds: number of random folds when there is no file.
@@ -95,6 +97,24 @@ class SplitConfig:
 
 
 @dataclass(frozen=True)
+class LeaveOutConfig:
+    """A list of documents that a corpus shall not train on.
+
+    Attributes:
+        file: a table with tabs between its columns and no header, relative to the data folder.
+        column: which column has the names, counted from 1: of documents, or of what they are
+            pieces of (``PMID`` of ``PMID_k``).
+    """
+
+    file: str
+    column: int = 1
+
+    def __post_init__(self) -> None:
+        if self.column < 1:
+            raise ConfigError(f"leave_out.column is {self.column}; columns are counted from 1")
+
+
+@dataclass(frozen=True)
 class CorpusConfig:
     """One corpus.
 
@@ -108,6 +128,10 @@ class CorpusConfig:
             lie with the annotations.
         dev: as ``train``; empty if ``split`` divides ``train``.
         split: how to divide ``train``.
+        mapping: rules that rewrite its annotations in the task's types (``emlb.data.mapping``);
+            empty takes them as they are.
+        leave_out: lists of documents that do not train; those for development stay.
+        limit: training documents at most, drawn by the run's seed; 0 takes all.
         full: types that it annotates in full; with ``part`` empty too: all of the task's.
         part: types that it annotates in part.
         repeat: how often it is seen per epoch; what is packed is packed anew each time.
@@ -126,6 +150,9 @@ class CorpusConfig:
     texts: str = ""
     dev: str = ""
     split: SplitConfig | None = None
+    mapping: str = ""
+    leave_out: tuple[LeaveOutConfig, ...] = ()
+    limit: int = 0
     full: tuple[str, ...] = ()
     part: tuple[str, ...] = ()
     repeat: int = 1
@@ -145,6 +172,10 @@ class CorpusConfig:
             )
         if self.repeat < 1:
             raise ConfigError(f"corpus {self.name}: repeat is {self.repeat}; it must be at least 1")
+        if self.limit < 0:
+            raise ConfigError(f"corpus {self.name}: limit is {self.limit}; it must be 0 or more")
+        if self.mapping:
+            find_mapping(self.mapping)
 
 
 @dataclass(frozen=True)

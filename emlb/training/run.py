@@ -168,7 +168,7 @@ def prepare(
     config: RunConfig, base: str, tokenizer: LoadedTokenizer, say: Say
 ) -> tuple[Prepared, EmlbModel]:
     """Read the corpora, derive the tasks, build the model and the training windows."""
-    loaded = [load_corpus(corpus, Path(config.data)) for corpus in config.corpus]
+    loaded = [load_corpus(c, Path(config.data), seed=config.seed) for c in config.corpus]
     by_task = {
         task.name: [c for c in loaded if (c.config.task or config.task[0].name) == task.name]
         for task in config.task
@@ -203,7 +203,7 @@ def prepare(
                 relation_weight=corpus.config.relation_weight,
                 partial_negatives=config.training.partial_negatives,
             )
-            counts: Counter[str] = corpus.report.summary()
+            counts: Counter[str] = corpus.report.summary() + corpus.left_out
             for repeat in range(corpus.config.repeat):
                 documents: Sequence[Document] = corpus.split.train
                 if corpus.config.pack:
