@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from emlb_runtime.windows import Window
 
 from .coverage import Coverage
 from .mapping import UNKNOWN
+from .soft import SoftTargets, WindowText
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,8 @@ class Example:
             known which mentions there are.
         layout: what the words may be in a mention that is found.
         doubtful: relations, as in ``relations``, of which it is not known whether they hold.
+        source: the window's text, for teachers.
+        soft: what teachers think of it; None without teachers.
     """
 
     supervision: Supervision
@@ -94,6 +97,21 @@ class Example:
     uncertain: tuple[WordSpan, ...]
     layout: Layout
     doubtful: tuple[tuple[int, int, int], ...] = ()
+    source: WindowText | None = None
+    soft: SoftTargets | None = None
+
+
+def window_text(text: str, tokens: Tokens, window: Window) -> WindowText:
+    """The text of a window's words.
+
+    Args:
+        text: the note.
+        tokens: the note's.
+        window: of at least one word.
+    """
+    start, end = tokens.start[window.start : window.end], tokens.end[window.start : window.end]
+    first, last = int(start[0]), int(end[-1])
+    return WindowText(text[first:last], start - first, end - first)
 
 
 @dataclass(frozen=True)
@@ -127,7 +145,9 @@ def make_examples(
             ids, word_pieces = pipeline.window_pieces(state, index)
             layout = state.window_layout(index)
             pieces = (ids, word_pieces)
-            examples.append(_example(document, gold, window, supervision, pieces, layout, related))
+            example = _example(document, gold, window, supervision, pieces, layout, related)
+            source = window_text(document.note.text, state.tokens, window)
+            examples.append(replace(example, source=source))
         _count_cut(gold, state.windows, unused)
         _count_relations(document, gold, supervision, related, unused)
     return examples

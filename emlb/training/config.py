@@ -314,32 +314,57 @@ class TrainingConfig:
 
 @dataclass(frozen=True)
 class DistillationConfig:
-    """Raw notes that trained models label, to learn from beside the corpora.
+    """What trained models teach besides the annotations.
 
     Attributes:
         teachers: run or model folders of the same tasks; empty for no distillation.
         notes: raw or annotated notes, relative to the data folder; only texts are used.
         windows: how many to label, drawn evenly from the places of ``notes``.
-        sure: mean marginal from which a label counts as annotated.
-        possible: mean marginal from which a label stays possible.
-        relation_weight: how much their pairs count.
-        doubted: relation types that the teachers do not teach: pairs that one of them
-            relates carry no loss.
+        targets: ``agreed`` teaches the labels that the teachers are sure of in the notes, and
+            needs teachers with the base's subwords. ``soft`` teaches the teachers' mean
+            probabilities of labels and relations, in the notes and on the annotated corpora; the
+            teachers may have subwords of their own.
+        temperature: of soft targets: teachers' and student's scores are divided by it.
+        label_weight: of soft targets: how much the labels of a window count, where its
+            annotation counts 1.
+        annotated: of soft targets: whether the annotated corpora have them too.
+        sure: of agreed labels: mean marginal from which a label counts as annotated.
+        possible: of agreed labels: mean marginal from which a label stays possible.
+        relation_weight: how much the pairs that the teachers label count.
+        doubted: relation types that the teachers do not teach.
     """
 
     teachers: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     windows: int = 4000
+    targets: Literal["agreed", "soft"] = "agreed"
+    temperature: float = 1.0
+    label_weight: float = 1.0
+    annotated: bool = True
     sure: float = 0.7
     possible: float = 0.05
     relation_weight: float = 0.5
     doubted: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if bool(self.teachers) != bool(self.notes):
-            raise ConfigError("distillation needs both teachers and notes, or neither")
+        if self.notes and not self.teachers:
+            raise ConfigError("distillation.notes are set, but no distillation.teachers label them")
+        if self.teachers and not self.notes and not (self.targets == "soft" and self.annotated):
+            raise ConfigError(
+                "distillation needs notes for the teachers to label, or targets = 'soft' with "
+                "annotated = true"
+            )
         if self.windows < 1:
             raise ConfigError(f"distillation.windows is {self.windows}; it must be at least 1")
+        if self.temperature <= 0:
+            raise ConfigError(
+                f"distillation.temperature is {self.temperature:g}; it must be above 0"
+            )
+        if min(self.label_weight, self.relation_weight) < 0:
+            raise ConfigError(
+                "distillation.label_weight and distillation.relation_weight are "
+                f"{self.label_weight:g} and {self.relation_weight:g}; neither may be below 0"
+            )
         if not 0 < self.possible <= 0.5 < self.sure < 1:
             raise ConfigError(
                 "distillation needs 0 < possible <= 0.5 < sure < 1; it has "

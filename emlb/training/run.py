@@ -38,7 +38,9 @@ from .config import RunConfig, load_config, recorded_config
 from .development import as_scored, score_development
 from .distillation import distil
 from .progress import above_the_bar
+from .raw_notes import RawNotes
 from .schedule import Patience
+from .soft_targets import distil_softly
 from .start import take_weights
 from .trainer import JointTrainer
 
@@ -214,17 +216,19 @@ def prepare(
             unused[corpus.config.name] = dict(counts)
             _announce(corpus, counts, say)
     if config.distillation.teachers:
-        examples += distil(
-            config.distillation,
-            tasks,
-            pipeline,
-            tokenizer,
+        raw = RawNotes(
             data=Path(config.data),
             held=[d for corpus in loaded for d in (*corpus.split.dev, *corpus.split.test)],
             annotated=[d for corpus in loaded for d in corpus.split.train],
             seed=config.seed,
-            say=say,
         )
+        if config.distillation.targets == "soft":
+            cache = config.folder / "soft_targets.safetensors"
+            examples = distil_softly(
+                config.distillation, tasks, pipeline, examples, raw=raw, cache=cache, say=say
+            )
+        else:
+            examples += distil(config.distillation, tasks, pipeline, tokenizer, raw=raw, say=say)
     scored = [as_scored(corpus, supervision.task) for corpus, supervision in corpora]
     _write_json(
         config.folder / "splits.json",

@@ -71,8 +71,10 @@ _MACCROBAT_SILENT = (
     *("Personal_background", "Sex", "Subject"),
 )
 _GENERAL = frozenset(
-    """assessment complaints evaluation examination examinations investigation investigations
-    management procedure procedures symptoms test tests therapy treatment treatments workup""".split()
+    (
+        "assessment complaints evaluation examination examinations investigation investigations "
+        "management procedure procedures symptoms test tests therapy treatment treatments workup"
+    ).split()
 ) | {"clinical examination", "further evaluation", "on examination", "physical examination"}
 _TREATED = ("Medication", "Therapeutic_procedure", "Dosage")
 _TIMES = ("Duration", "Temporal")

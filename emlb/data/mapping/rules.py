@@ -26,9 +26,12 @@ MODIFIERS = {
 """Types whose relation is ``TYPE-of``, and what it may lead to."""
 
 _ANALYTES = frozenset(
-    """albumin alanine ammonia bicarbonate bilirubin bun calcium chloride cholesterol cortisol
-    creatinine crp glucose hdl hdl-c hemoglobin haemoglobin lactate ldl ldl-c magnesium nitrogen
-    oxygen phosphate phosphorus potassium prolactin sodium triglyceride triglycerides urea""".split()
+    (
+        "albumin alanine ammonia bicarbonate bilirubin bun calcium chloride cholesterol cortisol "
+        "creatinine crp glucose hdl hdl-c hemoglobin haemoglobin lactate ldl ldl-c magnesium "
+        "nitrogen oxygen phosphate phosphorus potassium prolactin sodium triglyceride "
+        "triglycerides urea"
+    ).split()
 ) | {"blood glucose", "serum creatinine", "uric acid"}
 _SIDE = re.compile(r"(left|right|bilateral)(?:[- ]sided)?\s+(?=\S)", re.IGNORECASE)
 _SIDE_IN_NAME = re.compile(
