@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -109,3 +110,15 @@ def test_a_corpus_names_its_task_where_there_are_several(file: Path) -> None:
     corpora = 'corpus=[{name="n", train="t", dev="d", task="b"}]'
     config: RunConfig = load_config(file, [tasks, corpora])
     assert config.corpus[0].task == "b"
+
+
+def test_a_teacher_and_its_student_learn_the_same() -> None:
+    folder = Path(__file__).parents[2] / "emlb" / "recipes"
+    student = load_config(folder / "emlb-clinical-2.toml")
+    teacher = load_config(folder / "emlb-clinical-2-teacher.toml")
+    assert student.task == teacher.task
+    assert student.windows == teacher.windows
+    own = [replace(corpus, repeat=1) for corpus in student.corpus]
+    assert [replace(corpus, repeat=1) for corpus in teacher.corpus] == own
+    assert not teacher.distillation.teachers
+    assert student.distillation.targets == "soft"
