@@ -39,7 +39,8 @@ def file(tmp_path: Path) -> Path:
 def test_every_recipe_loads(recipe: Path) -> None:
     config = load_config(recipe)
     assert config.name == recipe.stem
-    assert config.description and config.base.startswith("package:")
+    assert config.description
+    assert config.base.startswith("package:") or recipe.stem.endswith("-teacher")  # too large
     tasks = {task.name: task for task in config.task}
     for corpus in config.corpus:
         task = tasks[corpus.task or config.task[0].name]
