@@ -6,6 +6,7 @@ the texts, so that a run that goes on does not ask the teachers again, and anoth
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -66,7 +67,7 @@ def fingerprint(
 def save_targets(path: Path, question: str, targets: Sequence[Stored]) -> None:
     """Write targets; a file that is there is replaced when the new one is whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.part")
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")  # processes of one run write it all
     save_file(
         {
             "words": np.array([len(item.labels) for item in targets], dtype=np.int64),
