@@ -112,13 +112,19 @@ def _usable(
     path: Path, held: Sequence[Document], annotated: Sequence[Document]
 ) -> tuple[list[Document], Counter[str]]:
     """The notes at a path, short ones packed, and how many are not used, by reason."""
-    notes = [document for document, _ in scan(path) if document is not None]
+    notes: list[Document] = []
+    unused: Counter[str] = Counter()
+    for document, report in scan(path):
+        if document is not None:
+            notes.append(document)
+        else:
+            unused.update(report.summary())
     if not notes:
-        raise DataError(f"{path}: no notes to label")
+        why = "".join(f"; {count} × {reason}" for reason, count in unused.most_common())
+        raise DataError(f"{path}: no notes to label{why}")
     leaking = set(find_leaks(held, {"notes": notes})["notes"].names)
     known = {document.note.text for document in annotated}
     bare: list[Document] = []
-    unused: Counter[str] = Counter()
     for document in notes:
         if document.note.name in leaking:
             unused["note that shares text with a held-out document"] += 1
