@@ -5,7 +5,7 @@ type for each part. The rules below are the whole of it:
 
 * An amount with a unit is a Dosage, with what stands behind a slash: ``5 mg/kg/day``. So is a
   number of forms (``2 tablets``) and a qualitative dose (``high-dose``).
-* How often is a Frequency: ``twice daily``, ``every 3 weeks``, ``q12h``, ``as needed``.
+* How often is a Frequency: ``twice daily``, ``every 3 weeks``, ``q12h``, ``q6h as needed``.
 * How long, or how many courses, is a Duration: ``for 7 days`` gives ``7 days``, ``4 cycles``.
 * The way of giving it is a Route: ``orally``, ``IV``, ``infusion``.
 * A form on its own is a Form: ``tablets``, ``ointment``.
@@ -51,7 +51,8 @@ _PER = (
     rf"|{_TIME}s?)(?!\w)|\s?(?:kg|m|h|day)\s?-\s?1\b|\s+per\s+(?:kg|m2|mL|kilogram)(?!\w))"
 )
 _FORM = (
-    r"(?:(?:sustained|extended|immediate)[\s-]release\s+)?(?:tablets?|tabs?|capsules?|caps?|pills?"
+    r"(?:(?:sustained|extended|immediate)[\s-]release\s+)?(?:tablets?|tabs?|capsules?|caps?|caplets?"
+    r"|pills?"
     r"|ointments?|creams?|gels?|suppositor(?:y|ies)|patch(?:es)?|drops?|guttae|inhalers?|sprays?"
     r"|lotions?|solutions?|syrups?|suspensions?|powders?)"
 )
@@ -68,6 +69,7 @@ _RULES: tuple[tuple[str, str], ...] = (
         rf"|every\s+{_EVERY}|each\s+{_TIME}|(?:per|a)\s+{_TIME}"
         r"|q\.?\s?\d+(?:\s?-\s?\d+)?\s?(?:h|hrs?|hours?|d|days?|weeks?)?\.?|q\.?o?\.?d\.?|q\.?h\.?s\.?"
         r"|[bt]\.?i\.?d\.?|q\.?i\.?d\.?|t\.?i\.?w\.?|p\.?r\.?n\.?|as\s+(?:needed|required)"
+        r"|b\.?d\.?|[tq]\.?d\.?s\.?|h\.?s\.?|q\s?[ap]m|nocte|mane|(?:each|every)\s+(?:morning|evening|night)"
         r"|at\s+(?:bedtime|night)|in\s+the\s+(?:morning|evening)|once|alternate\s+days"
         r"|every\s+other\s+day)",
     ),
@@ -75,21 +77,21 @@ _RULES: tuple[tuple[str, str], ...] = (
         "Dosage",
         rf"(?:{_NUMBER}[\s-]?(?:{_MASS}\b|%)(?:{_PER})*"
         rf"(?:\s?[\[(]{_NUMBER}\s?{_MASS}(?:{_PER})*[\])])?(?:\s+in\s+{_NUMBER}\s?m?L\b)?"
-        rf"|{_NUMBER}\s+{_FORM}(?:\s?/\s?{_TIME})?"
+        rf"|{_NUMBER}\s+(?:{_FORM}|puffs?|sprays?)(?:\s?/\s?{_TIME})?"
         r"|(?:high(?:er)?|low(?:er)?|standard|conventional|full|half|moderate)(?:\s+or\s+moderate)?"
         r"(?:[\s-]+dos(?:es?|ages?))?)",
     ),
     (
         "Duration",
         rf"(?:(?:for(?:\s+the\s+(?:next|first|last))?|over|during|in|x|×)\s*{_NUMBER}[\s-]?"
-        rf"(?:more\s+)?{_TIME}s?\b|{_NUMBER}[\s-]+{_TIME}s?\b"
+        rf"(?:more\s+)?{_TIME}s?\b|{_NUMBER}[\s-]*{_TIME}s?\b"
         rf"|(?:in\s+|x\s?|/)?{_NUMBER}\s+(?:cycles?|courses?|fractions?|sessions?|infusions?"
-        r"|rounds?|doses))",
+        r"|rounds?))",
     ),
     (
         "Route",
         r"(?:orally|oral|by\s+mouth|p\.?\s?o\.?|intravenous(?:ly)?|i\.?v\.?|intramuscular(?:ly)?"
-        r"|i\.?m\.?|subcutaneous(?:ly)?|s\.?c\.?|sublingual(?:ly)?|topical(?:ly)?|inhaled"
+        r"|i\.?m\.?|subcutaneous(?:ly)?|s\.?[cq]\.?|sub-?c(?:u|ut)|s\.?l\.?|p\.?r\.?|sublingual(?:ly)?|topical(?:ly)?|inhaled"
         r"|(?:continuous\s+)?infusions?|(?:bolus\s+)?injections?|intrathecal(?:ly)?|rectal(?:ly)?"
         r"|transdermal(?:ly)?|nebuli[sz]ed|(?:intra)?nasal(?:ly)?|intravitreal(?:ly)?)",
     ),
@@ -126,13 +128,22 @@ def split_dose(text: str) -> tuple[DosePart, ...]:
         if found:
             end, _, type = max(found)
             if type:
-                parts.append(_trim(DosePart(type, at, end), text))
+                _append(parts, _trim(DosePart(type, at, end), text), text)
             at = end
         elif match := _CONNECTED.match(text, at):
             at = match.end()
         else:
             return ()
     return tuple(parts)
+
+
+def _append(parts: list[DosePart], part: DosePart, text: str) -> None:
+    """Add a part; a Frequency right behind a Frequency goes on in it (``q6h PRN``)."""
+    last = parts[-1] if parts else None
+    if last and last.type == part.type == "Frequency" and text[last.end : part.start].isspace():
+        parts[-1] = DosePart(part.type, last.start, part.end)
+    else:
+        parts.append(part)
 
 
 def _trim(part: DosePart, text: str) -> DosePart:
