@@ -21,6 +21,7 @@ from emlb_runtime.records import Document, Entity, Relation
 
 from .anafora import write_anafora
 from .formats import detect, scan
+from .mapping import find_mapping
 from .share import write_share
 
 TARGETS = ("brat", "jsonl", "anafora", "share", "share2013")
@@ -49,6 +50,7 @@ class Conversion:
         problems: what the reader did not use.
         remarks: what it used although something about it is odd, or was changed.
         passed_over: what else of use lies there and was not read.
+        left_out: what the mapping leaves out, with counts.
     """
 
     documents: int = 0
@@ -57,6 +59,7 @@ class Conversion:
     problems: list[Problem] = field(default_factory=list)
     remarks: list[Problem] = field(default_factory=list)
     passed_over: tuple[str, ...] = ()
+    left_out: Counter[str] = field(default_factory=Counter)
 
 
 def convert(
@@ -68,6 +71,7 @@ def convert(
     texts: Path | None = None,
     columns: NoteColumns | None = None,
     strict: bool = False,
+    mapping: str = "",
 ) -> Conversion:
     """Read documents and write them in another format, names and ids kept where it can hold them.
 
@@ -80,9 +84,11 @@ def convert(
         texts: folder of the source's texts, for formats that come without them.
         columns: of a table, or of JSON lines, that hold raw notes.
         strict: end at the first thing that cannot be read.
+        mapping: rules that rewrite the annotations in another schema's types
+            (``emlb.data.mapping``); empty keeps them.
 
     Raises:
-        ConfigError: if the target is unknown or in use.
+        ConfigError: if the target is unknown or in use, or there is no such mapping.
         DataError: if nothing can be read, a name cannot be a file's; if strict, at the
             first problem.
     """
@@ -90,6 +96,7 @@ def convert(
         raise ConfigError(f"unknown target {to!r}; choose {', '.join(TARGETS)}")
     if out.exists() and (not out.is_dir() or to == "jsonl" or any(out.iterdir())):
         raise ConfigError(f"{out} is there already; name one that is not, so that nothing is lost")
+    rewrite = find_mapping(mapping) if mapping else None
     done = Conversion()
     if columns is not None or format == "auto":
         found = detect(source, texts=texts, columns=columns)
@@ -111,6 +118,8 @@ def convert(
                 done.problems.append(missing)
                 done.lost += 1
                 continue
+            if rewrite is not None:
+                document = rewrite(document, done.left_out)
             done.losses.update(write(document))
             done.documents += 1
     if target != out:

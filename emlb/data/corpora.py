@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import random
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from emlb_runtime.records import Document
 from emlb_runtime.schema import Signature, Task
 
 from .formats import FORMATS, RAW_FORMATS, detect, group_documents, scan
+from .mapping import UNKNOWN, map_documents
 from .reach import find_reach
 from .splits import (
     Grouping,
@@ -28,6 +30,8 @@ from .splits import (
     random_folds,
     read_folds,
     read_parts,
+    read_table,
+    source_of,
 )
 
 if TYPE_CHECKING:
@@ -42,23 +46,41 @@ class Corpus:
         config: as configured.
         split: its documents.
         report: what the readers could not use.
+        left_out: how many annotations and documents the configuration leaves out, by reason.
     """
 
     config: CorpusConfig
     split: Split
     report: Report
+    left_out: Counter[str] = field(default_factory=Counter)
 
 
-def load_corpus(config: CorpusConfig, data: Path) -> Corpus:
-    """Read and divide a corpus.
+def load_corpus(config: CorpusConfig, data: Path, *, seed: int = 13) -> Corpus:
+    """Read and divide a corpus, leave documents out and map annotations as configured.
 
     Args:
         config: which one.
         data: the folder its paths are relative to.
+        seed: of the draw of documents under ``limit``.
 
     Raises:
         DataError: if a path is missing or holds no document.
     """
+    corpus = _read(config, data)
+    train = _without_left_out(corpus, data)
+    if config.limit and len(train) > config.limit:
+        corpus.left_out["document above the limit"] += len(train) - config.limit
+        train = random.Random(seed).sample(train, config.limit)
+    left_out = corpus.left_out
+    split = Split(
+        train=tuple(map_documents(train, config.mapping, left_out)),
+        dev=tuple(map_documents(corpus.split.dev, config.mapping, Counter())),
+        test=tuple(map_documents(corpus.split.test, config.mapping, Counter())),
+    )
+    return replace(corpus, split=split)
+
+
+def _read(config: CorpusConfig, data: Path) -> Corpus:
     texts = data / config.texts if config.texts else None
     name = config.select or config.name
     place = find_packaged(config.train, data)
@@ -69,6 +91,27 @@ def load_corpus(config: CorpusConfig, data: Path) -> Corpus:
         return Corpus(config, Split(tuple(train), tuple(dev)), report + more)
     assert config.split is not None  # CorpusConfig sees to it
     return Corpus(config, _divide(train, config, config.split, data), report)
+
+
+def _without_left_out(corpus: Corpus, data: Path) -> list[Document]:
+    """The training documents that no list of ``leave_out`` names."""
+    named: set[str] = set()
+    for table in corpus.config.leave_out:
+        path = find_packaged(table.file, data)
+        for number, row in enumerate(read_table(path), start=1):
+            if len(row) < table.column:
+                raise DataError(f"{path}:{number}: there is no column {table.column}")
+            named.add(row[table.column - 1])
+    kept = [d for d in corpus.split.train if named.isdisjoint(_names(d.note.name))]
+    if dropped := len(corpus.split.train) - len(kept):
+        corpus.left_out["document that leave_out names"] += dropped
+    return kept
+
+
+def _names(name: str) -> set[str]:
+    """What a list may call a document: its name without a mixture's corpus, and its source."""
+    within = name.rpartition("/")[2]
+    return {name, within, source_of(within)}
 
 
 def _group(documents: Sequence[Document], corpus: CorpusConfig, data: Path) -> Grouping:
@@ -101,9 +144,9 @@ def _divide(
             seed=config.seed,
         )
     if config.file and not config.key:
-        return divide_as_listed(documents, read_parts(data / config.file))
+        return divide_as_listed(documents, read_parts(find_packaged(config.file, data)))
     folds = (
-        read_folds(data / config.file, config.key)
+        read_folds(find_packaged(config.file, data), config.key)
         if config.file
         else random_folds(documents, config.folds, group=group, seed=config.seed)
     )
@@ -170,7 +213,7 @@ def derive_task(config: TaskConfig, corpora: Sequence[Corpus], tokenizer: Any) -
     for corpus in corpora:
         for document in corpus.split.train:
             types = {entity.id: entity.type for entity in document.entities}
-            entities.update(types.values())
+            entities.update(type for type in types.values() if type != UNKNOWN)
             signatures.update(
                 (relation.type, types[relation.head], types[relation.tail])
                 for relation in document.relations

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,8 @@ from emlb_runtime.tokens import Tokens
 from emlb_runtime.windows import Window
 
 from .coverage import Coverage
+from .mapping import UNKNOWN
+from .soft import SoftTargets, WindowText
 
 
 @dataclass(frozen=True)
@@ -78,9 +80,12 @@ class Example:
         possible: (W, E) labels that agree with the annotation.
         mentions: gold mentions that BIO labels can hold, on the window's word axis.
         relations: (relation type, head, tail), indices into ``mentions``.
-        uncertain: mentions that are gold but that labels cannot hold.
+        uncertain: mentions that are gold but that labels cannot hold; of type -1 where it is not
+            known which mentions there are.
         layout: what the words may be in a mention that is found.
         doubtful: relations, as in ``relations``, of which it is not known whether they hold.
+        source: the window's text, for teachers.
+        soft: what teachers think of it; None without teachers.
     """
 
     supervision: Supervision
@@ -92,6 +97,21 @@ class Example:
     uncertain: tuple[WordSpan, ...]
     layout: Layout
     doubtful: tuple[tuple[int, int, int], ...] = ()
+    source: WindowText | None = None
+    soft: SoftTargets | None = None
+
+
+def window_text(text: str, tokens: Tokens, window: Window) -> WindowText:
+    """The text of a window's words.
+
+    Args:
+        text: the note.
+        tokens: the note's.
+        window: of at least one word.
+    """
+    start, end = tokens.start[window.start : window.end], tokens.end[window.start : window.end]
+    first, last = int(start[0]), int(end[-1])
+    return WindowText(text[first:last], start - first, end - first)
 
 
 @dataclass(frozen=True)
@@ -125,7 +145,9 @@ def make_examples(
             ids, word_pieces = pipeline.window_pieces(state, index)
             layout = state.window_layout(index)
             pieces = (ids, word_pieces)
-            examples.append(_example(document, gold, window, supervision, pieces, layout, related))
+            example = _example(document, gold, window, supervision, pieces, layout, related)
+            source = window_text(document.note.text, state.tokens, window)
+            examples.append(replace(example, source=source))
         _count_cut(gold, state.windows, unused)
         _count_relations(document, gold, supervision, related, unused)
     return examples
@@ -140,6 +162,9 @@ def _align(
     taken = np.zeros(tokens.n_words, dtype=bool)
     # Of overlapping mentions the longest is kept: labels hold one layer.
     for entity in sorted(document.entities, key=lambda e: (e.start - e.end, e.start, e.type)):
+        if entity.type == UNKNOWN:
+            uncertain.append((*_covering(tokens, entity), -1))
+            continue
         if entity.type not in task.entity_types:
             unused[f"entity of type {entity.type}, which the task lacks"] += 1
             continue

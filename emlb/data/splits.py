@@ -224,11 +224,16 @@ def _draw(
 
 
 def read_parts(path: Path) -> dict[str, list[str]]:
-    """The names of each part in a file of ``write_parts``.
+    """The names of each part in a file of ``write_parts``, or in a table of names and parts.
+
+    Args:
+        path: JSON, or with the ending ``.tsv`` a table of two columns with a tab between.
 
     Raises:
         DataError: if it is missing or of another shape.
     """
+    if path.suffix == ".tsv":
+        return _tabulated_parts(path)
     try:
         values: Any = json.loads(path.read_text(encoding="utf-8"))
         return {part: [str(name) for name in values[part]] for part in ("train", "dev", "test")}
@@ -236,6 +241,28 @@ def read_parts(path: Path) -> dict[str, list[str]]:
         raise DataError(
             f"{path}: no lists of documents under train, dev and test: {type(error).__name__}"
         ) from None
+
+
+def _tabulated_parts(path: Path) -> dict[str, list[str]]:
+    parts: dict[str, list[str]] = {"train": [], "dev": [], "test": []}
+    for number, row in enumerate(read_table(path), start=1):
+        if len(row) != 2 or row[1] not in parts:
+            raise DataError(f"{path}:{number}: expected a name and train, dev or test")
+        parts[row[1]].append(row[0])
+    return parts
+
+
+def read_table(path: Path) -> list[list[str]]:
+    """The rows of a table with tabs between its columns.
+
+    Raises:
+        DataError: if it cannot be read.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: cannot be read as a table: {type(error).__name__}") from None
+    return [line.split("\t") for line in lines if line]
 
 
 def write_parts(path: Path, split: Split, *, made_by: Mapping[str, Any]) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from emlb.data.formats import FORMATS, RAW_FORMATS, detect, scan
+from emlb.data.mapping import UNKNOWN
 from emlb_runtime.errors import DataError
 from emlb_runtime.formats.report import Report
 from emlb_runtime.records import Document
@@ -94,7 +95,7 @@ def _occurring(documents: Collection[Document]) -> frozenset[str]:
         type
         for document in documents
         for type in (
-            *(entity.type for entity in document.entities),
+            *(entity.type for entity in document.entities if entity.type != UNKNOWN),
             *(relation.type for relation in document.relations),
         )
     )

@@ -16,6 +16,7 @@ from emlb_runtime.records import Document, Entity, Triple
 
 from .counts import Agreement, Counts, Scores, TypeScores
 from .matching import Item, Spans, match_lenient, match_strict
+from .open_words import leave_open
 
 Group = tuple[str, ...]
 """The types that have to agree, the one that is counted first."""
@@ -168,7 +169,7 @@ def _pair(gold: Sequence[Document], predicted: Sequence[Document]) -> list[_Pair
                 f"({len(one.note.text)} and {len(other.note.text)} characters), so their "
                 "offsets cannot be compared; predict on the text that was annotated"
             )
-    return pairs
+    return [leave_open(*pair) for pair in pairs]
 
 
 def _by_name(documents: Sequence[Document], side: str) -> dict[str, Document]:

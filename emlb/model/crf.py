@@ -43,17 +43,40 @@ class LatticeCrf(CRF):  # type: ignore[misc]  # torchcrf has no types
         total, agreeing = self._log_partition(both, word_mask.repeat(2, 1)).chunk(2)
         return total - agreeing
 
+    def log_marginals(
+        self, emissions: Tensor, word_mask: Tensor, *, temperature: float = 1.0
+    ) -> Tensor:
+        """Log-probability of each label at each word, by the forward-backward algorithm.
+
+        Args:
+            emissions: (B, W, E) float32.
+            word_mask: (B, W) boolean, true for words; each row begins with one.
+            temperature: all scores of a path are divided by it.
+
+        Returns:
+            (B, W, E), differentiable; meaningless where there is no word.
+        """
+        start, transitions = self._constrained(emissions)
+        start, end = start / temperature, self.end_transitions / temperature
+        weights, scores = (transitions / temperature).exp(), emissions / temperature
+        forward = [start + scores[:, 0]]
+        for step in range(1, scores.shape[1]):
+            longer = _log_product(forward[-1], weights) + scores[:, step]
+            forward.append(torch.where(word_mask[:, step, None], longer, forward[-1]))
+        backward = [end.expand_as(scores[:, 0])]
+        for step in range(scores.shape[1] - 1, 0, -1):
+            longer = _log_product(backward[-1] + scores[:, step], weights.T)
+            backward.append(torch.where(word_mask[:, step, None], longer, backward[-1]))
+        total = torch.logsumexp(forward[-1] + end, dim=1)
+        return torch.stack(forward, 1) + torch.stack(backward[::-1], 1) - total[:, None, None]
+
     def _log_partition(self, emissions: Tensor, word_mask: Tensor) -> Tensor:
         """(B,) log of the summed weight of all legal paths."""
         start, transitions = self._constrained(emissions)
         weights = transitions.exp()
         score = start + emissions[:, 0]
         for step in range(1, emissions.shape[1]):
-            top = score.detach().amax(dim=1, keepdim=True)
-            reached = (score - top).exp() @ weights
-            # Labels that no path reaches: the floor keeps their gradient finite (zero).
-            log = torch.where(reached > 0, reached.clamp_min(1e-38).log(), 2 * FORBIDDEN)
-            longer = log + top + emissions[:, step]
+            longer = _log_product(score, weights) + emissions[:, step]
             score = torch.where(word_mask[:, step, None], longer, score)
         return torch.logsumexp(score + self.end_transitions, dim=1)
 
@@ -72,3 +95,12 @@ class LatticeCrf(CRF):  # type: ignore[misc]  # torchcrf has no types
             for values in (self.start_transitions, self.end_transitions, self.transitions)
         )
         return Crf.constrained(self.scheme, start, end, transitions)
+
+
+def _log_product(scores: Tensor, weights: Tensor) -> Tensor:
+    """log(exp(scores) @ weights) without overflow: (B, E) and (E, E) give (B, E)."""
+    top = scores.detach().amax(dim=1, keepdim=True)
+    reached = (scores - top).exp() @ weights
+    # Labels that no path reaches: the floor keeps their gradient finite (zero).
+    log = torch.where(reached > 0, reached.clamp_min(1e-38).log(), 2 * FORBIDDEN)
+    return log + top

@@ -40,6 +40,12 @@ class WordSoftmax(nn.Module):
         losses = torch.logsumexp(emissions, dim=-1) - torch.logsumexp(known, dim=-1)
         return (losses * word_mask).sum(dim=1)
 
+    def log_marginals(
+        self, emissions: Tensor, word_mask: Tensor, *, temperature: float = 1.0
+    ) -> Tensor:
+        """Log-probability (B, W, E) of each label at each word; as the CRF's."""
+        return torch.log_softmax(emissions / temperature, dim=-1)
+
     def deployed(self) -> Crf:
         """The same labeller as the runtime decodes with."""
         n_labels = self.scheme.n_labels

@@ -5,7 +5,7 @@ Numpy only and without gradient: the network never enumerates.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 from emlb.data.examples import Example
 from emlb_runtime.labels import WordSpan
 from emlb_runtime.schema import enumerate_pairs
+
+_LIKELY = 0.1
+"""Probability from which a pair is never among those that are drawn: one in ten is a relation."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,8 @@ class PairBatch:
         pairs: (B, P, 2) head and tail span.
         labels: (B, P, R) one where related.
         weights: (B, P, R) weight of each label's loss; zero for padding and the unknown.
+        soft: (B, P, R) probabilities that teachers give the relations.
+        soft_weights: (B, P, R) their weights; zero where no teacher gave one.
     """
 
     rows: NDArray[np.int64]
@@ -33,6 +38,8 @@ class PairBatch:
     pairs: NDArray[np.int64]
     labels: NDArray[np.float32]
     weights: NDArray[np.float32]
+    soft: NDArray[np.float32]
+    soft_weights: NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -42,6 +49,8 @@ class _Window:
     pairs: NDArray[np.int64]
     labels: NDArray[np.float32]
     weights: NDArray[np.float32]
+    soft: NDArray[np.float32]
+    soft_weights: NDArray[np.float32]
 
 
 def build_pairs(
@@ -57,12 +66,14 @@ def build_pairs(
     A pair of two gold mentions is related or not as annotated. A pair with a predicted
     mention that is not gold is unrelated, so that errors of the entity head at run time
     are not new to the relation head; unless the mention overlaps a gold one of its type,
-    where the pair may be right but for an offset: then it carries no loss.
+    where the pair may be right but for an offset, or words of which nothing is known: then it
+    carries no loss.
 
     Args:
         examples: the windows, of one task.
         predicted: the entity head's mentions of each window; None uses gold alone.
-        max_pairs: pairs of a window at most; the related are always kept.
+        max_pairs: pairs of a window at most; the related, and what teachers deem likely to be,
+            are always kept.
         rng: draws the unrelated ones.
         chunk: windows per result; windows with like numbers of pairs go together.
     """
@@ -88,7 +99,7 @@ def _label(
     near_gold = np.zeros(len(mentions), dtype=bool)
     for index, (start, end, type) in enumerate(extra, start=len(gold)):
         near_gold[index] = any(
-            type == other and start < stop and begin < end
+            other in (type, -1) and start < stop and begin < end
             for begin, stop, other in (*gold, *example.uncertain)
         )
     task = example.supervision.task
@@ -105,16 +116,39 @@ def _label(
     weights[near_gold[pairs].any(axis=1)] = 0.0
     for relation, head, tail in example.doubtful:
         weights[position[head, tail], relation] = 0.0
-    useful = np.flatnonzero(weights.any(axis=1))
+    soft, soft_weights = _soften(example, position, allowed)
+    useful = np.flatnonzero(weights.any(axis=1) | soft_weights.any(axis=1))
     if len(useful) > max_pairs:
-        positive = labels[useful].any(axis=1)
+        positive = (labels[useful] > 0).any(axis=1) | (soft[useful] > _LIKELY).any(axis=1)
         others = rng.permutation(useful[~positive])[: max(0, max_pairs - int(positive.sum()))]
         useful = np.sort(np.concatenate([useful[positive], others]))
     pieces = example.word_pieces
     spans = np.array([(pieces[s], pieces[e], t) for s, e, t in mentions], dtype=np.int64)
     return _Window(
-        row, spans.reshape(-1, 3), pairs[useful], labels[useful], weights[useful].astype(np.float32)
+        row,
+        spans.reshape(-1, 3),
+        pairs[useful],
+        labels[useful],
+        weights[useful].astype(np.float32),
+        soft[useful],
+        soft_weights[useful],
     )
+
+
+def _soften(
+    example: Example, position: Mapping[tuple[int, int], int], allowed: NDArray[np.bool_]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """(P, R) what teachers think of a window's pairs, and how much that counts."""
+    soft = np.zeros(allowed.shape, dtype=np.float32)
+    weights = np.zeros(allowed.shape, dtype=np.float32)
+    if example.soft is not None and example.soft.relation_weight.any():
+        for (head, tail), scores in zip(
+            example.soft.pairs.tolist(), example.soft.relations, strict=True
+        ):
+            if (pair := position.get((head, tail))) is not None:
+                soft[pair] = scores
+                weights[pair] = example.soft.relation_weight
+    return soft * allowed, weights * allowed
 
 
 def _pad(windows: Sequence[_Window]) -> PairBatch:
@@ -124,11 +158,13 @@ def _pad(windows: Sequence[_Window]) -> PairBatch:
     spans = np.zeros((len(windows), n_spans, 3), dtype=np.int64)
     pairs = np.zeros((len(windows), n_pairs, 2), dtype=np.int64)
     labels = np.zeros((len(windows), n_pairs, n_relations), dtype=np.float32)
-    weights = np.zeros_like(labels)
+    weights, soft, soft_weights = (np.zeros_like(labels) for _ in range(3))
     for index, window in enumerate(windows):
         spans[index, : len(window.spans)] = window.spans
         pairs[index, : len(window.pairs)] = window.pairs
         labels[index, : len(window.pairs)] = window.labels
         weights[index, : len(window.pairs)] = window.weights
+        soft[index, : len(window.pairs)] = window.soft
+        soft_weights[index, : len(window.pairs)] = window.soft_weights
     rows = np.array([window.row for window in windows], dtype=np.int64)
-    return PairBatch(rows, spans, pairs, labels, weights)
+    return PairBatch(rows, spans, pairs, labels, weights, soft, soft_weights)

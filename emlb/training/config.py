@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from emlb.data.formats import FORMATS, RAW_FORMATS
+from emlb.data.mapping import find_mapping
 from emlb_runtime.errors import ConfigError
 from emlb_runtime.schema import SELECTIONS
 from emlb_runtime.windows import WindowConfig
@@ -56,8 +57,9 @@ class SplitConfig:
 
     Attributes:
         official: by the folders it was released in: ``train``, ``dev``, ``test``.
-        file: JSON with lists of document names, relative to the data folder: what
-            ``emlb data split`` wrote, or folds under ``key``.
+        file: which document is in which part, relative to the data folder or in a package:
+            JSON that ``emlb data split`` wrote, or folds under ``key``; or a table of two
+            columns, name and part, with tabs (``.tsv``).
         key: where in the file the list of folds is; empty for a file of parts.
         test_share: share of the documents drawn for testing; above 0 in place of folds.
         folds: number of random folds when there is no file.
@@ -96,6 +98,24 @@ class SplitConfig:
 
 
 @dataclass(frozen=True)
+class LeaveOutConfig:
+    """A list of documents that a corpus shall not train on.
+
+    Attributes:
+        file: a table with tabs between its columns and no header, relative to the data folder.
+        column: which column has the names, counted from 1: of documents, or of what they are
+            pieces of (``PMID`` of ``PMID_k``).
+    """
+
+    file: str
+    column: int = 1
+
+    def __post_init__(self) -> None:
+        if self.column < 1:
+            raise ConfigError(f"leave_out.column is {self.column}; columns are counted from 1")
+
+
+@dataclass(frozen=True)
 class CorpusConfig:
     """One corpus.
 
@@ -109,6 +129,10 @@ class CorpusConfig:
             lie with the annotations.
         dev: as ``train``; empty if ``split`` divides ``train``.
         split: how to divide ``train``.
+        mapping: rules that rewrite its annotations in the task's types (``emlb.data.mapping``);
+            empty takes them as they are.
+        leave_out: lists of documents that do not train; those for development stay.
+        limit: training documents at most, drawn by the run's seed; 0 takes all.
         full: types that it annotates in full; with ``part`` empty too: all of the task's.
         part: types that it annotates in part.
         repeat: how often it is seen per epoch; what is packed is packed anew each time.
@@ -127,6 +151,9 @@ class CorpusConfig:
     texts: str = ""
     dev: str = ""
     split: SplitConfig | None = None
+    mapping: str = ""
+    leave_out: tuple[LeaveOutConfig, ...] = ()
+    limit: int = 0
     full: tuple[str, ...] = ()
     part: tuple[str, ...] = ()
     repeat: int = 1
@@ -146,6 +173,10 @@ class CorpusConfig:
             )
         if self.repeat < 1:
             raise ConfigError(f"corpus {self.name}: repeat is {self.repeat}; it must be at least 1")
+        if self.limit < 0:
+            raise ConfigError(f"corpus {self.name}: limit is {self.limit}; it must be 0 or more")
+        if self.mapping:
+            find_mapping(self.mapping)
 
 
 @dataclass(frozen=True)
@@ -286,32 +317,57 @@ class TrainingConfig:
 
 @dataclass(frozen=True)
 class DistillationConfig:
-    """Raw notes that trained models label, to learn from beside the corpora.
+    """What trained models teach besides the annotations.
 
     Attributes:
         teachers: run or model folders of the same tasks; empty for no distillation.
         notes: raw or annotated notes, relative to the data folder; only texts are used.
         windows: how many to label, drawn evenly from the places of ``notes``.
-        sure: mean marginal from which a label counts as annotated.
-        possible: mean marginal from which a label stays possible.
-        relation_weight: how much their pairs count.
-        doubted: relation types that the teachers do not teach: pairs that one of them
-            relates carry no loss.
+        targets: ``agreed`` teaches the labels that the teachers are sure of in the notes, and
+            needs teachers with the base's subwords. ``soft`` teaches the teachers' mean
+            probabilities of labels and relations, in the notes and on the annotated corpora; the
+            teachers may have subwords of their own.
+        temperature: of soft targets: teachers' and student's scores are divided by it.
+        label_weight: of soft targets: how much the labels of a window count, where its
+            annotation counts 1.
+        annotated: of soft targets: whether the annotated corpora have them too.
+        sure: of agreed labels: mean marginal from which a label counts as annotated.
+        possible: of agreed labels: mean marginal from which a label stays possible.
+        relation_weight: how much the pairs that the teachers label count.
+        doubted: relation types that the teachers do not teach.
     """
 
     teachers: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     windows: int = 4000
+    targets: Literal["agreed", "soft"] = "agreed"
+    temperature: float = 1.0
+    label_weight: float = 1.0
+    annotated: bool = True
     sure: float = 0.7
     possible: float = 0.05
     relation_weight: float = 0.5
     doubted: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if bool(self.teachers) != bool(self.notes):
-            raise ConfigError("distillation needs both teachers and notes, or neither")
+        if self.notes and not self.teachers:
+            raise ConfigError("distillation.notes are set, but no distillation.teachers label them")
+        if self.teachers and not self.notes and not (self.targets == "soft" and self.annotated):
+            raise ConfigError(
+                "distillation needs notes for the teachers to label, or targets = 'soft' with "
+                "annotated = true"
+            )
         if self.windows < 1:
             raise ConfigError(f"distillation.windows is {self.windows}; it must be at least 1")
+        if self.temperature <= 0:
+            raise ConfigError(
+                f"distillation.temperature is {self.temperature:g}; it must be above 0"
+            )
+        if min(self.label_weight, self.relation_weight) < 0:
+            raise ConfigError(
+                "distillation.label_weight and distillation.relation_weight are "
+                f"{self.label_weight:g} and {self.relation_weight:g}; neither may be below 0"
+            )
         if not 0 < self.possible <= 0.5 < self.sure < 1:
             raise ConfigError(
                 "distillation needs 0 < possible <= 0.5 < sure < 1; it has "

@@ -14,15 +14,12 @@ annotated corpora:
   unrelated if none does, and else carries no loss. Of a relation type that is ``doubted``
   in the notes, no pair counts as related.
 
-Notes that share a text or a long sentence with held-out documents are left out.
+``soft_targets`` teaches the ensemble's probabilities instead.
 """
 
 from __future__ import annotations
 
-import random
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -31,20 +28,15 @@ from numpy.typing import NDArray
 
 from emlb.data.coverage import Coverage
 from emlb.data.examples import Example, Supervision
-from emlb.data.formats import scan
-from emlb.data.leaks import find_leaks
-from emlb.data.pack import PACKED_CHARACTERS, pack
 from emlb.model.pretrained import LoadedTokenizer, TrainedModel
 from emlb_runtime.crf import Crf
 from emlb_runtime.decode import score_pairs
-from emlb_runtime.errors import ConfigError, DataError
-from emlb_runtime.layout import Layout
 from emlb_runtime.mentions import bar
 from emlb_runtime.pipeline import Pipeline, pad_windows
-from emlb_runtime.records import Document
 from emlb_runtime.schema import Task, enumerate_pairs
 
 from .config import DistillationConfig
+from .raw_notes import RawNotes, RawWindow, check_doubted, read_windows
 from .start import load_alike
 
 _BATCH = 16
@@ -53,23 +45,13 @@ _TINY = 1e-9
 Ints = NDArray[np.int64]
 
 
-@dataclass(frozen=True)
-class _Window:
-    ids: Ints
-    word_pieces: Ints
-    layout: Layout
-
-
 def distil(
     config: DistillationConfig,
     tasks: Sequence[Task],
     pipeline: Pipeline,
     tokenizer: LoadedTokenizer,
     *,
-    data: Path,
-    held: Sequence[Document],
-    annotated: Sequence[Document] = (),
-    seed: int,
+    raw: RawNotes,
     say: Callable[[str], None],
     autocast: torch.dtype | None = None,
 ) -> list[Example]:
@@ -80,10 +62,7 @@ def distil(
         tasks: the run's tasks; every teacher must have them, type by type.
         pipeline: cuts notes as the student will.
         tokenizer: the student's; the teachers' must be the same.
-        data: folder that the notes' paths are relative to.
-        held: development and test documents of all corpora.
-        annotated: their training documents: what is annotated needs no teacher.
-        seed: of the draw of notes.
+        raw: where the notes are, and which of them not to use.
         say: receives lines for the user.
         autocast: what the teachers' encoders compute in; None is single precision.
 
@@ -91,24 +70,11 @@ def distil(
         ConfigError: if a teacher does not fit, or a doubted relation type is no task's.
         DataError: if there are no notes.
     """
-    known = {type for task in tasks for type in task.relation_types}
-    if unknown := sorted({*config.doubted} - known):
-        raise ConfigError(
-            f"distillation.doubted has {unknown[0]!r}; the relation types are "
-            f"{', '.join(sorted(known))}"
-        )
+    check_doubted(config, tasks)
     teachers = [
         load_alike(Path(folder), tasks, tokenizer, role="teacher") for folder in config.teachers
     ]
-    share = -(-config.windows // len(config.notes))
-    windows: list[_Window] = []
-    for place in config.notes:
-        notes, unused = _usable(data / place, held, annotated)
-        found = _cut(notes, pipeline, share, seed=seed)
-        say(f"{place}: {len(found)} windows for {len(teachers)} teachers to label")
-        for reason, count in unused.items():
-            say(f"  not used: {count} × {reason}")
-        windows += found
+    windows = read_windows(config, pipeline, raw, say=say)
     examples: list[Example] = []
     for task in tasks:
         coverage = Coverage(frozenset((*task.entity_types, *task.relation_types)))
@@ -122,55 +88,8 @@ def distil(
     return examples
 
 
-def _usable(
-    path: Path, held: Sequence[Document], annotated: Sequence[Document]
-) -> tuple[list[Document], Counter[str]]:
-    """The notes at a path, short ones packed, and how many are not used, by reason."""
-    notes: list[Document] = []
-    unused: Counter[str] = Counter()
-    for document, report in scan(path):
-        if document is not None:
-            notes.append(document)
-        else:
-            unused.update(report.summary())
-    if not notes:
-        why = "".join(f"; {count} × {reason}" for reason, count in unused.most_common())
-        raise DataError(f"{path}: no notes to label{why}")
-    leaking = set(find_leaks(held, {"notes": notes})["notes"].names)
-    known = {document.note.text for document in annotated}
-    bare: list[Document] = []
-    for document in notes:
-        if document.note.name in leaking:
-            unused["note that shares text with a held-out document"] += 1
-        elif document.note.text in known:
-            unused["note that a corpus annotates"] += 1
-        else:
-            bare.append(Document(document.note))  # annotations are not looked at
-    if bare and sum(len(d.note.text) for d in bare) / len(bare) < PACKED_CHARACTERS[1] / 2:
-        bare = pack(bare, seed=0)
-    return bare, unused
-
-
-def _cut(
-    notes: Sequence[Document], pipeline: Pipeline, n_windows: int, *, seed: int
-) -> list[_Window]:
-    """About as many windows as asked for, of notes drawn at random; notes are not cut short."""
-    order = list(notes)
-    random.Random(seed).shuffle(order)
-    windows: list[_Window] = []
-    for document in order:
-        if len(windows) >= n_windows:
-            break
-        state = pipeline.prepare(document.note)
-        windows += [
-            _Window(*pipeline.window_pieces(state, index), state.window_layout(index))
-            for index in range(len(state.windows))
-        ]
-    return windows
-
-
 def _label(
-    windows: Sequence[_Window],
+    windows: Sequence[RawWindow],
     ensemble: Sequence[_Teacher],
     supervision: Supervision,
     config: DistillationConfig,
@@ -197,7 +116,7 @@ class _Teacher:
         (head,) = (head for head in pipeline.heads if head.task.name == task.name)
         self._task, self._crf = head.task, head.crf
 
-    def read(self, ids: Ints, mask: Ints, windows: Sequence[_Window]) -> None:
+    def read(self, ids: Ints, mask: Ints, windows: Sequence[RawWindow]) -> None:
         """Encode the batch; the marginals of each window are (W, E)."""
         encoded = self._backend.encode(ids, mask)
         self._hidden = encoded.hidden
@@ -229,14 +148,14 @@ class _Teacher:
 
 def _example(
     row: int,
-    window: _Window,
+    window: RawWindow,
     ensemble: Sequence[_Teacher],
     supervision: Supervision,
     config: DistillationConfig,
 ) -> Example:
     task = supervision.task
     posterior = np.mean([teacher.marginals[row] for teacher in ensemble], axis=0)
-    path = _best_path(task, posterior)
+    path = best_path(task, posterior)
     possible = posterior >= config.possible
     possible[np.arange(len(path)), path] = True
     chosen = posterior[np.arange(len(path)), path]
@@ -272,7 +191,7 @@ def _example(
     )
 
 
-def _best_path(task: Task, posterior: NDArray[np.float64]) -> Ints:
+def best_path(task: Task, posterior: NDArray[np.float64]) -> Ints:
     """The legal labels with the greatest product of marginals."""
     n_labels = task.scheme.n_labels
     none = np.zeros(n_labels)

@@ -22,6 +22,7 @@ from emlb_runtime.pipeline import Special, pad_windows
 from .attention_loss import attention_loss, cross_attention_loss
 from .candidates import PairBatch, build_pairs
 from .config import Learned
+from .soft_loss import soft_label_loss, soft_relation_loss
 
 SCALE = 1 / 32
 """Brings the summed losses of a window to the order of one."""
@@ -103,6 +104,7 @@ class JointLoss:
         seed: of the draw of unrelated pairs.
         learned: which of entity and relation loss to compute; the other one is zero.
         cross_attention: compute L_cross-attention; needs the bilinear relation head.
+        temperature: of the soft targets that windows have.
     """
 
     def __init__(
@@ -113,8 +115,10 @@ class JointLoss:
         seed: int,
         learned: Learned = "both",
         cross_attention: bool = False,
+        temperature: float = 1.0,
     ) -> None:
         self._model = model
+        self._temperature = temperature
         self._max_pairs = max_pairs
         self.generator = np.random.default_rng(seed)
         self._learned = learned
@@ -173,8 +177,10 @@ class JointLoss:
         for row, example in enumerate(examples):
             possible[row, : len(example.possible)] = example.possible
         allowed = torch.from_numpy(possible).to(emissions.device)
-        loss: Tensor = self._model.head(task).crf.loss(emissions, word_mask, allowed)
-        return loss.sum()
+        crf = self._model.head(task).crf
+        loss: Tensor = crf.loss(emissions, word_mask, allowed)
+        soft = soft_label_loss(crf, emissions, word_mask, examples, temperature=self._temperature)
+        return loss.sum() + soft
 
     def _predict(
         self, task: str, emissions: Tensor, examples: Sequence[Example]
@@ -195,9 +201,12 @@ class JointLoss:
         none = hidden.new_zeros(())
         total = _PairLosses(none, none, none)
         for batch in batches:
-            rows, spans, pairs, labels, weights = (
+            rows, spans, pairs, labels, weights, soft, soft_weights = (
                 torch.from_numpy(values).to(hidden.device)
-                for values in (batch.rows, batch.spans, batch.pairs, batch.labels, batch.weights)
+                for values in (
+                    *(batch.rows, batch.spans, batch.pairs, batch.labels, batch.weights),
+                    *(batch.soft, batch.soft_weights),
+                )
             )
             inputs = hidden[rows], attention_mask[rows], spans, pairs
             related = (labels * weights).amax(dim=-1)
@@ -214,6 +223,10 @@ class JointLoss:
             losses = torch.nn.functional.binary_cross_entropy_with_logits(
                 logits.float(), labels, weight=weights, reduction="sum"
             )
+            if batch.soft_weights.any():
+                losses = losses + soft_relation_loss(
+                    logits.float(), soft, soft_weights, temperature=self._temperature
+                )
             total += _PairLosses(losses, encoder_part, relation_part)
         return total
 

@@ -36,7 +36,9 @@ from .distillation import distil
 from .origin import Origin, open_origin
 from .precision import AUTOCAST, choose_precision
 from .progress import above_the_bar
+from .raw_notes import RawNotes
 from .schedule import Patience
+from .soft_targets import distil_softly
 from .trainer import JointTrainer
 
 Say = Callable[[str], None]
@@ -178,7 +180,7 @@ def prepare(
 
     Teachers of a distillation compute in ``autocast``, if any.
     """
-    loaded = [load_corpus(corpus, Path(config.data)) for corpus in config.corpus]
+    loaded = [load_corpus(c, Path(config.data), seed=config.seed) for c in config.corpus]
     by_task = {
         task.name: [c for c in loaded if (c.config.task or config.task[0].name) == task.name]
         for task in config.task
@@ -200,7 +202,7 @@ def prepare(
                 relation_weight=corpus.config.relation_weight,
                 partial_negatives=config.training.partial_negatives,
             )
-            counts: Counter[str] = corpus.report.summary()
+            counts: Counter[str] = corpus.report.summary() + corpus.left_out
             for repeat in range(corpus.config.repeat):
                 documents: Sequence[Document] = corpus.split.train
                 if corpus.config.pack:
@@ -211,18 +213,28 @@ def prepare(
             unused[corpus.config.name] = dict(counts)
             _announce(corpus, counts, say)
     if config.distillation.teachers:
-        examples += distil(
-            config.distillation,
-            tasks,
-            pipeline,
-            tokenizer,
+        raw = RawNotes(
             data=Path(config.data),
             held=[d for corpus in loaded for d in (*corpus.split.dev, *corpus.split.test)],
             annotated=[d for corpus in loaded for d in corpus.split.train],
             seed=config.seed,
-            say=say,
-            autocast=autocast,
         )
+        if config.distillation.targets == "soft":
+            cache = config.folder / "soft_targets.safetensors"
+            examples = distil_softly(
+                config.distillation,
+                tasks,
+                pipeline,
+                examples,
+                raw=raw,
+                cache=cache,
+                say=say,
+                autocast=autocast,
+            )
+        else:
+            examples += distil(
+                config.distillation, tasks, pipeline, tokenizer, raw=raw, say=say, autocast=autocast
+            )
     scored = [as_scored(corpus, supervision.task) for corpus, supervision in corpora]
     _write_json(
         config.folder / "splits.json",

@@ -134,14 +134,14 @@ def load_start(place: str) -> Start:
 
 
 def load_alike(
-    folder: Path, tasks: Sequence[Task], tokenizer: LoadedTokenizer, *, role: str
+    folder: Path, tasks: Sequence[Task], tokenizer: LoadedTokenizer | None, *, role: str
 ) -> TrainedModel:
-    """Load a trained model of the same tasks and subwords.
+    """Load a trained model of the same tasks and, where that matters, the same subwords.
 
     Args:
         folder: of a run, or its ``model`` folder.
         tasks: which it must have, type by type.
-        tokenizer: whose subwords it must have.
+        tokenizer: whose subwords it must have; None takes any.
         role: what it is to the run, for messages.
 
     Raises:
@@ -160,6 +160,8 @@ def load_alike(
                 f"{role} {folder}: its task {task.name} does not have the same types in the "
                 "same order; train it with the same [[task]]"
             )
+    if tokenizer is None:
+        return found
     if found.tokenizer.tokenizer.get_vocab() != tokenizer.tokenizer.get_vocab():
         raise ConfigError(f"{role} {folder}: its subwords are not those of the base")
     return found

@@ -75,6 +75,7 @@ class JointTrainer(Trainer):
             seed=config.seed,
             learned=config.training.learned,
             cross_attention=config.training.cross_attention_weight > 0,
+            temperature=config.distillation.temperature,
         )
         super().__init__(
             model=model,

@@ -124,15 +124,23 @@ def _provenance(provenance: Mapping[str, Any]) -> str:
     lines = [f"Base encoder: {provenance.get('base', 'unknown')}."]
     lines += [f"- {line}" for line in _corpora(provenance.get("corpora", ()))]
     if taught := provenance.get("distillation"):
-        lines.append(
-            f"- distilled: {len(taught['teachers'])} models of the same size "
-            f"({', '.join(taught['teachers'])}) labelled about {taught['windows']} windows of raw "
-            f"notes ({', '.join(taught['notes'])})"
-        )
+        lines.append(f"- distilled: {_distilled(taught)}")
     for key, label in (("steps", "Updates"), ("epochs", "epochs"), ("seed", "seed")):
         if key in provenance:
             lines.append(f"- {label}: {provenance[key]}")
     return "\n".join(lines)
+
+
+def _distilled(taught: Mapping[str, Any]) -> str:
+    """What teachers did, in one clause."""
+    soft = taught.get("targets") == "soft"
+    who = f"{len(taught['teachers'])} models ({', '.join(taught['teachers'])})"
+    what = "gave probabilities for" if soft else "labelled"
+    parts = ["the corpora"] if soft and taught.get("annotated") else []
+    if taught["notes"]:
+        notes = ", ".join(taught["notes"])
+        parts.append(f"about {taught['windows']} windows of raw notes ({notes})")
+    return f"{who} {what} {' and '.join(parts)}"
 
 
 def _corpora(corpora: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -241,5 +241,7 @@ def _distillation(settings: dict[str, Any]) -> dict[str, Any]:
             "teachers": [Path(teacher).name for teacher in settings["teachers"]],
             "notes": settings["notes"],
             "windows": settings["windows"],
+            "targets": settings.get("targets", "agreed"),
+            "annotated": settings.get("annotated", False),
         }
     }

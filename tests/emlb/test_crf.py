@@ -12,7 +12,7 @@ from torch import Tensor
 from torchcrf import CRF
 
 from emlb.model.crf import LatticeCrf
-from emlb_runtime.crf import FORBIDDEN
+from emlb_runtime.crf import FORBIDDEN, Crf
 from emlb_runtime.labels import LabelScheme
 
 SCHEME = LabelScheme(("Disorder", "Drug"))
@@ -179,3 +179,30 @@ def test_illegal_transitions_are_never_decoded(crf: LatticeCrf) -> None:
         crf.transitions[0, 2::2] = crf.transitions[1, 4] = 60.0  # and learned to like it
         crf.start_transitions[2::2] = 60.0
     assert all(is_legal(path) for path in crf.deployed().viterbi(emissions, [12] * 100))
+
+
+@pytest.mark.parametrize("temperature", [1.0, 2.5])
+def test_marginals_are_those_of_the_runtime(crf: LatticeCrf, temperature: float) -> None:
+    rng = np.random.default_rng(7)
+    emissions = torch.from_numpy(rng.normal(size=(4, 6, E)).astype(np.float32))
+    lengths = [6, 1, 3, 5]
+    mask = torch.tensor([[word < length for word in range(6)] for length in lengths])
+    found = crf.log_marginals(emissions, mask, temperature=temperature).exp().detach().numpy()
+    own = crf.deployed()
+    cooled = Crf(own.start / temperature, own.end / temperature, own.transitions / temperature)
+    lattices = cooled.lattices(emissions.numpy() / temperature, lengths)
+    for row, (length, lattice) in enumerate(zip(lengths, lattices, strict=True)):
+        assert found[row, :length] == pytest.approx(lattice.marginals(), abs=1e-5)
+        assert found[row, :length].sum(axis=1) == pytest.approx(1.0, abs=1e-5)
+
+
+def test_marginals_are_the_gradient_of_the_partition(crf: LatticeCrf) -> None:
+    emissions = torch.randn(2, 5, E, requires_grad=True)
+    mask = torch.tensor([[True] * 5, [True] * 3 + [False] * 2])
+    total = crf._log_partition(emissions, mask).sum()
+    (gradient,) = torch.autograd.grad(total, emissions)
+    marginals = crf.log_marginals(emissions, mask).exp()
+    assert torch.allclose(gradient[mask], marginals[mask], atol=1e-5)
+    logs = crf.log_marginals(emissions, mask)
+    (slope,) = torch.autograd.grad(logs[mask].clamp_min(-30).sum(), emissions)
+    assert torch.isfinite(slope).all()

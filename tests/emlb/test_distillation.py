@@ -14,6 +14,7 @@ from emlb.model.pretrained import TrainedModel
 from emlb.training.candidates import build_pairs
 from emlb.training.config import DistillationConfig
 from emlb.training.distillation import distil
+from emlb.training.raw_notes import RawNotes
 from emlb.training.run import train
 from emlb_runtime.errors import ConfigError, DataError
 from emlb_runtime.records import Document, Note
@@ -40,10 +41,7 @@ def label(
         trained.model.config.task_list,
         trained.pipeline(),
         trained.tokenizer,
-        data=data.parent,
-        held=held,
-        annotated=annotated,
-        seed=1,
+        raw=RawNotes(data.parent, held, annotated, seed=1),
         say=(said if said is not None else []).append,
     )
 
@@ -53,7 +51,7 @@ def raw(
     tmp_path: Path, tiny_documents: tuple[Document, ...], monkeypatch: pytest.MonkeyPatch
 ) -> Path:
     """The eight notes' texts alone, each in windows of its own as when they were learned."""
-    monkeypatch.setattr("emlb.training.distillation.PACKED_CHARACTERS", (0, 0))
+    monkeypatch.setattr("emlb.training.raw_notes.PACKED_CHARACTERS", (0, 0))
     folder = tmp_path / "raw"
     folder.mkdir()
     for document in tiny_documents:
@@ -154,7 +152,7 @@ def test_short_notes_come_several_to_a_window(
     tiny_run: TinyRun, raw: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     alone = label(tiny_run, raw)
-    monkeypatch.setattr("emlb.training.distillation.PACKED_CHARACTERS", (80, 640))
+    monkeypatch.setattr("emlb.training.raw_notes.PACKED_CHARACTERS", (80, 640))
     assert len(label(tiny_run, raw)) < len(alone)
 
 
@@ -163,8 +161,10 @@ def test_as_many_windows_as_asked_for(tiny_run: TinyRun, raw: Path) -> None:
 
 
 def test_what_does_not_fit(tiny_run: TinyRun, raw: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="both teachers and notes"):
+    with pytest.raises(ConfigError, match="distillation needs notes for the teachers to label"):
         DistillationConfig(("t",))
+    with pytest.raises(ConfigError, match="notes are set, but no distillation.teachers"):
+        DistillationConfig(notes=("n",))
     with pytest.raises(ConfigError, match="0 < possible <= 0.5 < sure < 1"):
         DistillationConfig(sure=0.4)
     with pytest.raises(ConfigError, match="windows is 0"):
@@ -179,9 +179,7 @@ def test_what_does_not_fit(tiny_run: TinyRun, raw: Path, tmp_path: Path) -> None
             [other],
             trained.pipeline(),
             trained.tokenizer,
-            data=raw.parent,
-            held=(),
-            seed=1,
+            raw=RawNotes(raw.parent),
             say=print,
         )
     (tmp_path / "none").mkdir()

@@ -14,6 +14,7 @@ from safetensors.numpy import load
 
 from emlb.evaluation.run import evaluate
 from emlb.model.pretrained import TrainedModel
+from emlb_export.card import _distilled
 from emlb_export.files import _distillation
 from emlb_export.run import export, find_model
 from emlb_export.verify import compare_decoded, compare_tensors
@@ -228,6 +229,19 @@ def test_no_path_of_the_training_machine_is_in_the_bundle(
 def test_what_taught_the_model_is_named_without_paths() -> None:
     settings = {"teachers": ["/home/me/runs/a", "runs/b"], "notes": ["raw"], "windows": 9}
     assert _distillation(settings) == {
-        "distillation": {"teachers": ["a", "b"], "notes": ["raw"], "windows": 9}
+        "distillation": {
+            "teachers": ["a", "b"],
+            "notes": ["raw"],
+            "windows": 9,
+            "targets": "agreed",
+            "annotated": False,
+        }
     }
+    soft = _distillation(settings | {"targets": "soft", "annotated": True})["distillation"]
+    assert (soft["targets"], soft["annotated"]) == ("soft", True)
+    assert _distilled(soft) == (
+        "2 models (a, b) gave probabilities for the corpora and about 9 windows of raw notes (raw)"
+    )
+    hard = {"teachers": ["a"], "notes": ["raw"], "windows": 9}  # of an earlier bundle
+    assert _distilled(hard) == "1 models (a) labelled about 9 windows of raw notes (raw)"
     assert _distillation({"teachers": []}) == _distillation({}) == {}

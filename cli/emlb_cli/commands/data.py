@@ -64,6 +64,15 @@ def convert_command(
     id_column: IdColumn = None,
     text_column: TextColumn = None,
     strict: Strict = False,
+    mapping: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="Rewrite the annotations by these rules, from a corpus's own types to clinical "
+            "schema 2: ade, chemicals, chia, drugtemist, fda, maccrobat, phee; or n2c2, from "
+            "schema 2 to the types of n2c2 2018.",
+        ),
+    ] = "",
     listed: Annotated[
         int, typer.Option("--list", min=0, help="How many problems to list one by one.")
     ] = 20,
@@ -74,13 +83,22 @@ def convert_command(
 
         columns = choose_columns(id_column, text_column)
         done = convert(
-            source, out, to=to, format=format, texts=texts, columns=columns, strict=strict
+            source,
+            out,
+            to=to,
+            format=format,
+            texts=texts,
+            columns=columns,
+            strict=strict,
+            mapping=mapping,
         )
         typer.echo(f"{done.documents:,} documents written to {out}")
         for other in done.passed_over:
             typer.echo(f"  also there, not read: {other}")
         for reason, count in done.losses.most_common():
             typer.echo(f"  {to} cannot hold: {count:,} × {reason}")
+        for reason, count in done.left_out.most_common():
+            typer.echo(f"  {mapping} leaves out: {count:,} × {reason}")
         if done.problems:
             typer.echo(
                 f"  not used: {len(done.problems):,}, with {done.lost:,} documents lost whole"

@@ -22,7 +22,7 @@ def command(
     ],
     teachers: Annotated[
         list[Path],
-        typer.Argument(metavar="TEACHER…", help="Trained models of the same tasks, such as seeds."),
+        typer.Argument(metavar="TEACHER…", help="Trained models of the same tasks."),
     ],
     notes: Annotated[
         list[str],
@@ -45,7 +45,8 @@ def command(
     """Train a model on what an ensemble is sure of in raw notes, beside the corpora.
 
     The same as emlb train with a [distillation] section in CONFIG. Give the student a name of
-    its own with --set name=….
+    its own with --set name=…. With --set distillation.targets=soft it learns the ensemble's
+    probabilities, on the corpora too, and the teachers may have another tokenizer.
     """
     interrupted = "interrupted; the same command goes on from the last checkpoint"
     with one_sentence_errors(PROGRAM, extra="train", if_interrupted=interrupted):
