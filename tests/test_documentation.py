@@ -38,6 +38,18 @@ def test_python_runs_as_it_stands(page: str, capsys: pytest.CaptureFixture[str])
         assert capsys.readouterr().out
 
 
+def test_readme_fits_on_a_page() -> None:
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 170
+
+
+@pytest.mark.parametrize("page", ["README.md", "SECURITY.md", "CONTRIBUTING.md", "MODELS.md"])
+def test_links_of_pages_outside_the_site_lead_somewhere(page: str) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    targets = [t for t in re.findall(r"\]\(([^)#]+)[^)]*\)", text) if not t.startswith("https:")]
+    assert targets
+    assert [target for target in targets if not (ROOT / target).exists()] == []
+
+
 def test_readme_shows_what_its_python_prints(capsys: pytest.CaptureFixture[str]) -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     found = re.findall(
