@@ -15,7 +15,7 @@ from pathlib import Path
 
 from emlb_runtime import Document, Entity, Extractor
 
-CELL, ROW, LEFT, TOP = 8.4, 78, 16, 60
+CELL, ROW, LEFT, TOP = 8.4, 92, 16, 72
 FONT = "ui-monospace, SFMono-Regular, Menlo, Consolas, monospace"
 COLOURS = {
     "Drug": "#bfdbfe",
@@ -47,7 +47,7 @@ def draw(document: Document) -> str:
     """The picture of a document whose note has short lines."""
     lines = document.note.text.split("\n")
     width = 2 * LEFT + CELL * max(map(len, lines))
-    height = TOP + ROW * len(lines) - 24
+    height = TOP + ROW * (len(lines) - 1) + 28
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height:.0f}" '
         f'width="{width:.0f}" height="{height:.0f}" font-family="{FONT}">',
@@ -94,7 +94,7 @@ def draw_relations(document: Document) -> Iterator[str]:
         )
         if y1 != y2:
             continue  # a picture of short lines shows the relations within them
-        lift = min(34, 6 + abs(x2 - x1) / 7)
+        lift = min(56, 6 + abs(x2 - x1) / 3.6)
         top = y1 - 16
         yield (
             f'<path d="M{x1:.1f} {top} C{x1:.1f} {top - lift:.1f} {x2:.1f} {top - lift:.1f} '
@@ -102,7 +102,8 @@ def draw_relations(document: Document) -> Iterator[str]:
             f'<path d="M{x2 - 3:.1f} {top - 5} L{x2:.1f} {top} L{x2 + 3:.1f} {top - 5}" '
             f'fill="none" stroke="#6b7280" stroke-width="1.2"/>'
             f'<text x="{(x1 + x2) / 2:.1f}" y="{top - lift * 0.75 - 2:.1f}" font-size="9" '
-            f'fill="#374151" text-anchor="middle">{escape(triple.relation.type)}</text>'
+            f'fill="#374151" stroke="#ffffff" stroke-width="3" paint-order="stroke" '
+            f'text-anchor="middle">{escape(triple.relation.type)}</text>'
         )
 
 

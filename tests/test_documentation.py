@@ -31,11 +31,48 @@ def blocks(page: str, language: str) -> list[str]:
 
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")])
 def test_python_runs_as_it_stands(page: str, capsys: pytest.CaptureFixture[str]) -> None:
-    names: dict[str, Any] = {}  # a page's blocks build on each other
+    names: dict[str, Any] = {"__name__": "__main__"}  # a page's blocks build on each other
     for number, block in enumerate(blocks(page, "python"), start=1):
         exec(compile(block, f"{page}, block {number}", "exec"), names)
     if any(re.search(r"^ *print\(", block, flags=re.MULTILINE) for block in blocks(page, "python")):
         assert capsys.readouterr().out
+
+
+def test_readme_fits_on_a_page() -> None:
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 170
+
+
+@pytest.mark.parametrize("page", ["README.md", "SECURITY.md", "CONTRIBUTING.md", "MODELS.md"])
+def test_links_of_pages_outside_the_site_lead_somewhere(page: str) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    targets = [t for t in re.findall(r"\]\(([^)#]+)[^)]*\)", text) if not t.startswith("https:")]
+    assert targets
+    assert [target for target in targets if not (ROOT / target).exists()] == []
+
+
+def test_readme_shows_what_its_python_prints(capsys: pytest.CaptureFixture[str]) -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    found = re.findall(
+        r"^```python\n(.*?)^```\n\n```text\n(.*?)^```", text, re.DOTALL | re.MULTILINE
+    )
+    assert found
+    for block, shown in found:
+        exec(compile(block, "README.md", "exec"), {})
+        assert capsys.readouterr().out == shown
+
+
+def test_readme_shows_what_its_shell_prints(tmp_path: Path) -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    shown = re.search(
+        r"^The second line prints:\n\n```text\n(.*?)^```", readme, re.DOTALL | re.MULTILINE
+    )
+    note = re.search(r"^echo '(.*)' > note.txt$", readme, re.MULTILINE)
+    assert shown and note
+    (tmp_path / "note.txt").write_text(note[1] + "\n", encoding="utf-8")
+    result = invoke([str(tmp_path / "note.txt"), "--quiet"])
+    triples = [json.loads(line) for line in result.stdout.splitlines()]
+    lines = [" → ".join((t["head"]["text"], t["relation"], t["tail"]["text"])) for t in triples]
+    assert "\n".join(lines) + "\n" == shown[1]
 
 
 @pytest.mark.parametrize("page", PAGES)
