@@ -185,6 +185,19 @@ def test_what_maccrobat_leaves_undecided_is_left_open() -> None:
     assert document.entity("d").attributes == {"Experiencer": "other"}
 
 
+def test_examinations_that_enter_the_body_are_procedures() -> None:
+    document = rewrite(
+        "[Diagnostic-procedure:a Colonoscopy], [Diagnostic-procedure:b skin biopsy],"
+        " [Diagnostic-procedure:c light microscopy], [Diagnostic-procedure:d chest CT] and"
+        " [Diagnostic-procedure:e EGD] came after [Therapeutic-procedure:f appendectomy].",
+        "maccrobat",
+    )
+    found = {text: type for type, text in mentions(document)}
+    procedures = {text for text, type in found.items() if type == "Procedure"}
+    assert procedures == {"Colonoscopy", "skin biopsy", "EGD", "appendectomy"}
+    assert found["light microscopy"] == found["chest CT"] == "Test"
+
+
 def test_ade_and_phee() -> None:
     document = rewrite(
         "[ADE:e Rash] after [Drug:d amoxicillin] [Dosage:m 500 mg bid] and [Dosage:o overdose]."

@@ -7,6 +7,7 @@ recipe's to say.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import replace
 
@@ -54,9 +55,7 @@ _MACCROBAT_TYPES = {
     "Coreference": UNKNOWN,
     "Distance": UNKNOWN,
     "Family_history": UNKNOWN,
-    "Height": UNKNOWN,
-    "History": UNKNOWN,
-    "Mass": UNKNOWN,
+    **dict.fromkeys(("Height", "History", "Mass"), UNKNOWN),
     "Other_entity": UNKNOWN,
     "Other_event": UNKNOWN,
     "Qualitative_concept": UNKNOWN,
@@ -76,6 +75,10 @@ _GENERAL = frozenset(
         "management procedure procedures symptoms test tests therapy treatment treatments workup"
     ).split()
 ) | {"clinical examination", "further evaluation", "on examination", "physical examination"}
+_INVASIVE = re.compile(
+    r"\b(?:biops(?:y|ies)|aspirat(?:e|ion)|catheteri[sz]ation|EGD)\b|(?<!micr)oscop(?:y|ies)\b",
+    re.IGNORECASE,
+)
 _TREATED = ("Medication", "Therapeutic_procedure", "Dosage")
 _TIMES = ("Duration", "Temporal")
 
@@ -89,6 +92,7 @@ def map_maccrobat(document: Document, dropped: Counter[str]) -> Document:
     * A Detailed_description of up to three words is a Qualifier; a longer one is left open.
     * A body part directly before its finding is joined with it.
     * Words such as ``examination`` and ``treatment`` name nothing in particular: no mentions.
+    * An examination that enters the body, such as a biopsy or an endoscopy, is a Procedure.
     * MODIFY becomes the relation that its types call for; the order of events has none.
     * What stands in Family_history is of somebody else. History says nothing about time: chronic
       diseases that go on are in it too.
@@ -107,6 +111,8 @@ def map_maccrobat(document: Document, dropped: Counter[str]) -> Document:
     for id, entity in list(draft.entities.items()):
         if entity.text.casefold() in _GENERAL:
             draft.remove(id, "word for a procedure or finding in general")
+        elif entity.type == "Diagnostic_procedure" and _INVASIVE.search(entity.text):
+            draft.entities[id] = replace(entity, type="Therapeutic_procedure")
     draft.rename(_MACCROBAT_TYPES, silent=_MACCROBAT_SILENT)
     draft.trim(prepositions_of=_TIMES)
     relate_modifiers(draft, "MODIFY")
