@@ -8,10 +8,15 @@ the work it was started for. Here all threads start before there is work.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import ParamSpec, TypeVar
+
+_TRIES, _PAUSE = 3, 0.01
+"""How often a thread is asked for, and the seconds between. The kernel still counts a thread for
+an instant after it has ended."""
 
 _Arguments = ParamSpec("_Arguments")
 _Result = TypeVar("_Result")
@@ -81,12 +86,15 @@ def _start_all(pool: ThreadPoolExecutor, wanted: int) -> int:
     """How many threads of a new pool start; they wait for each other, so that none is reused."""
     gate = threading.Event()
     started = 0
+    refused = 0
     try:
-        for _ in range(wanted):
-            pool.submit(gate.wait)
-            started += 1
-    except RuntimeError:  # what CPython raises for a thread that the system refuses
-        pass
+        while started < wanted and refused < _TRIES:
+            try:
+                pool.submit(gate.wait)
+                started += 1
+            except RuntimeError:  # what CPython raises for a thread that the system refuses
+                refused += 1
+                time.sleep(_PAUSE)
     finally:
         gate.set()
     return started

@@ -138,7 +138,13 @@ def test_pretrain(stand: Stand) -> None:
         precision="fp32",
         seed=5,
     )
-    expected = {"out": Path("encoder"), "options": options, "fresh": True, "say": typer.echo}
+    expected = {
+        "out": Path("encoder"),
+        "options": options,
+        "columns": None,
+        "fresh": True,
+        "say": typer.echo,
+    }
     assert call == Call((["notes", "n.jsonl"], "b"), expected)
 
 
