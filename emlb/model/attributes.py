@@ -1,0 +1,107 @@
+"""The attribute head: what the window says of each mention."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from .gather import cover, gather_spans
+from .relation import MASKED
+
+REACHES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96)
+"""Lower bounds, in pieces, of the buckets of the distance from a mention to a piece."""
+
+
+class AttributeHead(nn.Module):
+    """Scores of every attribute's values for each mention of a window.
+
+    A mention is gathered as in ``RelationHead``: its first, last and mean piece, and its type's
+    embedding; every piece under a mention carries that type's embedding, so that the members of a
+    list see one another. The mention then attends over the window, in several heads, with a
+    learned bias for how far a piece stands before or after it: a cue such as "denies" or a
+    heading is often many pieces ahead. The mention and its answer together are scored.
+
+    Args:
+        width: D.
+        n_types: entity types of the task.
+        n_values: V, the values of all its attributes.
+        attribute_width: A, width of the head.
+        n_heads: attention heads; divides A.
+        dropout: before the output layers.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        n_types: int,
+        n_values: int,
+        *,
+        attribute_width: int,
+        n_heads: int,
+        dropout: float,
+    ) -> None:
+        super().__init__()
+        self.n_heads = n_heads
+        self.head_width = attribute_width // n_heads
+        self.piece_type = nn.Embedding(n_types, width)
+        self.piece_norm = nn.LayerNorm(width)
+        self.span = nn.Linear(3 * width, attribute_width)
+        self.span_type = nn.Embedding(n_types, attribute_width)
+        self.query = nn.Linear(attribute_width, attribute_width)
+        self.key = nn.Linear(width, attribute_width, bias=False)
+        self.value = nn.Linear(width, attribute_width)
+        self.reach = nn.Embedding(2 * len(REACHES) + 1, n_heads)
+        self.norm = nn.LayerNorm(2 * attribute_width)
+        self.dropout = nn.Dropout(dropout)
+        self.hidden = nn.Linear(2 * attribute_width, attribute_width)
+        self.output = nn.Linear(attribute_width, n_values)
+
+    def forward(self, hidden: Tensor, attention_mask: Tensor, spans: Tensor) -> Tensor:
+        """Scores (B, S, V), before the softmax over each attribute's values.
+
+        Args:
+            hidden: (B, T, D) of the encoder.
+            attention_mask: (B, T), one for pieces and zero for padding.
+            spans: (B, S, 3) first piece, one past the last, type index; rows of zeros pad.
+        """
+        inside = cover(spans, hidden.shape[1], dtype=hidden.dtype)
+        typed = self.piece_type(spans[..., 2])
+        pieces = self.piece_norm(hidden + inside.transpose(1, 2) @ typed)
+        span = self.span(gather_spans(pieces, spans, inside)) + self.span_type(spans[..., 2])
+
+        query, key, value = (
+            self._split(values)
+            for values in (self.query(span), self.key(pieces), self.value(pieces))
+        )
+        scores = query @ key.transpose(-1, -2) * self.head_width**-0.5  # (B, heads, S, T)
+        scores = scores + self.reach(find_reaches(spans, hidden.shape[1])).permute(0, 3, 1, 2)
+        scores = scores + (1.0 - attention_mask.to(hidden.dtype))[:, None, None] * MASKED
+        seen = (scores.softmax(dim=-1) @ value).transpose(1, 2)
+        seen = seen.reshape(seen.shape[0], seen.shape[1], self.n_heads * self.head_width)
+
+        both = self.norm(torch.cat([span, seen], dim=-1))
+        mixed = nn.functional.gelu(self.hidden(self.dropout(both)))
+        values: Tensor = self.output(self.dropout(mixed))
+        return values
+
+    def _split(self, values: Tensor) -> Tensor:
+        """(B, heads, N, A / heads) of (B, N, A)."""
+        split = values.reshape(values.shape[0], values.shape[1], self.n_heads, self.head_width)
+        return split.transpose(1, 2)
+
+
+def find_reaches(spans: Tensor, n_pieces: int) -> Tensor:
+    """Which bucket of distance each piece is in from each mention, before or after it.
+
+    Args:
+        spans: (B, S, 3) first piece, one past the last, type index.
+        n_pieces: T.
+
+    Returns:
+        (B, S, T): zero inside the mention, then the buckets before it, then those after it.
+    """
+    place = torch.arange(n_pieces, device=spans.device)
+    bounds = torch.tensor(REACHES, device=spans.device)
+    before = ((spans[..., 0:1] - place)[..., None] >= bounds).sum(dim=-1)
+    after = ((place - spans[..., 1:2] + 1)[..., None] >= bounds).sum(dim=-1)
+    return before + after + (after > 0).to(after.dtype) * len(REACHES)
