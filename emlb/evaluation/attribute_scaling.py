@@ -99,13 +99,10 @@ def _fit(
         return total
 
     optimiser.step(loss)  # type: ignore[no-untyped-call]
-    fitted = offsets.detach().tolist()
-    if (
-        not MIN_ENTITY_SLOPE <= float(slope) <= MAX_PARAMETER
-        or max(map(abs, fitted)) > MAX_PARAMETER
-    ):
+    scale, fitted = slope.detach().item(), offsets.detach().tolist()
+    if not MIN_ENTITY_SLOPE <= scale <= MAX_PARAMETER or max(map(abs, fitted)) > MAX_PARAMETER:
         return None
-    return AttributeScaling(float(slope), dict(zip(attribute.values, fitted, strict=True)))
+    return AttributeScaling(scale, dict(zip(attribute.values, fitted, strict=True)))
 
 
 def state_attributes(document: Document, task: Task) -> Document:

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
-from emlb_runtime.attributes import Attribute
 from emlb_runtime.records import Document, Entity
+from emlb_runtime.schema import Task
 
 from .columns import align
 from .counts import AttributeScores, Counts, TypeScores
@@ -30,36 +31,59 @@ def of_attribute(scores: TypeScores, name: str) -> TypeScores:
     return TypeScores({v: c for v, c in scores.types.items() if v.partition("=")[0] == name})
 
 
-def marked_values(
-    attributes: Iterable[Attribute], entity_types: Iterable[str], gold: Iterable[Document]
+def marked_in(
+    task: Task | None, gold: Sequence[Document], predicted: Sequence[Document]
 ) -> frozenset[Marked]:
-    """What a model can mark and gold documents do: values of attributes that occur in them.
+    """The attribute values that predictions can be scored on.
 
     Args:
-        attributes: of the model's task.
-        entity_types: of the task.
+        task: of the model: its attributes count as far as they occur in the gold documents. None
+            for predictions of another system: all values count that either side states.
         gold: annotated documents.
+        predicted: what is to be scored.
+
+    Returns:
+        Nothing if one of the sides knows no attributes.
     """
-    occurring = {name for d in gold for entity in d.entities for name in entity.attributes}
-    types = tuple(entity_types)
+    stated = _stated(gold)
+    if task is None:
+        found = _stated(predicted)
+        return stated | found if found else frozenset()
+    occurring = {name for name, _, _ in stated}
     return frozenset(
         (attribute.name, type, value)
-        for attribute in attributes
+        for attribute in task.attributes
         if attribute.name in occurring
-        for type in types
+        for type in task.entity_types
         if attribute.applies_to(type)
         for value in attribute.marked
     )
 
 
-def stated_values(documents: Iterable[Document]) -> frozenset[Marked]:
-    """Every attribute value that documents state, by entity type."""
+def _stated(documents: Iterable[Document]) -> frozenset[Marked]:
     return frozenset(
         (name, entity.type, value)
         for document in documents
         for entity in document.entities
         for name, value in entity.attributes.items()
     )
+
+
+def with_defaults(document: Document, task: Task) -> Document:
+    """The document of that task with every attribute of its mentions, as some protocols ask."""
+    if not task.attributes:
+        return document
+    return replace(
+        document,
+        entities=tuple(
+            replace(entity, attributes=_defaults(entity, task) | dict(entity.attributes))
+            for entity in document.entities
+        ),
+    )
+
+
+def _defaults(entity: Entity, task: Task) -> dict[str, str]:
+    return {a.name: a.default for a in task.attributes if a.applies_to(entity.type)}
 
 
 def score_attributes(

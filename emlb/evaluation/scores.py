@@ -76,6 +76,7 @@ def score(
                 yield (type, head.type, tail.type), (_spans(head), _spans(tail))
 
     pairs = _pair(gold, predicted)
+    values = [value for value in marked if kept_entities(value[1])]
     on_gold = None if predicted_on_gold is None else _pair(gold, predicted_on_gold)
     return Scores(
         documents=len(pairs),
@@ -84,7 +85,7 @@ def score(
         relations_on_gold=(
             None if on_gold is None else _agreement(on_gold, relations, collapse=collapse)
         ),
-        attributes=score_attributes(pairs, marked) if marked else None,
+        attributes=score_attributes(pairs, values) if values else None,
     )
 
 

@@ -18,8 +18,8 @@ class AttributeHead(nn.Module):
     A mention is gathered as in ``RelationHead``: its first, last and mean piece, and its type's
     embedding; every piece under a mention carries that type's embedding, so that the members of a
     list see one another. The mention then attends over the window, in several heads, with a
-    learned bias for how far a piece stands before or after it: a cue such as "denies" or a
-    heading is often many pieces ahead. The mention and its answer together are scored.
+    learned bias for how far a piece stands before or after it: a cue such as "denies" mostly
+    stands near, a heading many pieces ahead. The mention and its answer together are scored.
 
     Args:
         width: D.
@@ -55,6 +55,19 @@ class AttributeHead(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.hidden = nn.Linear(2 * attribute_width, attribute_width)
         self.output = nn.Linear(attribute_width, n_values)
+        self.look_near()
+
+    def look_near(self) -> None:
+        """Begin with attention that falls off with distance, in each head at its own rate.
+
+        What tells an attribute mostly stands near. Linear biases as in Press et al. 2022 (ALiBi),
+        here over buckets that grow with distance; begun at random, the heads need far longer to
+        find the cues.
+        """
+        steps = torch.arange(1.0, len(REACHES) + 1)
+        rates = 0.5 * 0.7 ** torch.arange(self.n_heads)
+        falling = -rates * torch.cat([torch.zeros(1), steps, steps])[:, None]
+        self.reach.weight.data.copy_(falling)
 
     def forward(self, hidden: Tensor, attention_mask: Tensor, spans: Tensor) -> Tensor:
         """Scores (B, S, V), before the softmax over each attribute's values.

@@ -168,6 +168,8 @@ class EmlbModel(PreTrainedModel):
             module.bias.data.zero_()
         elif isinstance(module, LatticeCrf):
             module.reset_parameters()
+        elif isinstance(module, AttributeHead):  # its layers have been visited before it
+            module.look_near()
 
     def forward(
         self, input_ids: Tensor, attention_mask: Tensor, *, attention: bool = False
