@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import json
 import random
+from dataclasses import dataclass
 from pathlib import Path
 
 from emlb_runtime.attributes import Attribute
+from emlb_runtime.formats.brat import read_brat_folder
 from emlb_runtime.records import Document, Entity, Note, Relation
 
 from .tiny import build_encoder, write_brat
@@ -135,3 +137,37 @@ precision = "fp32"
         encoding="utf-8",
     )
     return path
+
+
+@dataclass(frozen=True)
+class AttributedRun:
+    """A finished training run.
+
+    Attributes:
+        config: the configuration file.
+        data: the folder with the brat folders ``train`` and ``dev``.
+        encoder: the untrained encoder.
+        folder: the run.
+    """
+
+    config: Path
+    data: Path
+    encoder: Path
+    folder: Path
+
+    @property
+    def dev(self) -> tuple[Document, ...]:
+        """The development documents."""
+        return tuple(document for document, _ in read_brat_folder(self.data / "dev"))
+
+
+def train_attributed(folder: Path) -> AttributedRun:
+    """Train on the notes."""
+    import torch
+
+    from emlb.training.run import train
+
+    torch.set_num_threads(1)
+    data, encoder = write_corpus(folder)
+    config = write_config(folder / "a.toml", encoder=encoder, data=data, output=folder / "runs")
+    return AttributedRun(config, data, encoder, train(config))

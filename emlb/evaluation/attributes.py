@@ -45,9 +45,9 @@ def marked_in(
     Returns:
         Nothing if one of the sides knows no attributes.
     """
-    stated = _stated(gold)
+    stated = stated_values(gold)
     if task is None:
-        found = _stated(predicted)
+        found = stated_values(predicted)
         return stated | found if found else frozenset()
     occurring = {name for name, _, _ in stated}
     return frozenset(
@@ -60,7 +60,8 @@ def marked_in(
     )
 
 
-def _stated(documents: Iterable[Document]) -> frozenset[Marked]:
+def stated_values(documents: Iterable[Document]) -> frozenset[Marked]:
+    """Every attribute value that documents state, by entity type."""
     return frozenset(
         (name, entity.type, value)
         for document in documents

@@ -359,9 +359,14 @@ def load_pipeline(
             task: session(name, contents.relations[task], heads_on)
             for task, name in config.relations_of(precision).items()
         }
+        attributes = {
+            task: session(name, contents.attributes[task], heads_on)
+            for task, name in config.attributes_of(precision).items()
+        }
         backend = OnnxBackend(
             encoder.result(),
             relations,
+            attributes,
             provider=provider,
             precision=precision,
             device=DEVICES.get(provider),

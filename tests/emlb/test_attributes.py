@@ -27,13 +27,13 @@ from emlb.model.pretrained import LoadedTokenizer, TrainedModel, load_tokenizer,
 from emlb.training.attribute_loss import attribute_loss, build_mentions
 from emlb.training.run import train
 from emlb_runtime.errors import ConfigError
-from emlb_runtime.formats.brat import read_brat_folder
 from emlb_runtime.records import Document, Entity, Note
 from emlb_runtime.schema import Task
 from tests.attributed import (
     ASSERTION,
     ATTRIBUTES,
     DISORDERS,
+    AttributedRun,
     attributed_notes,
     write_config,
     write_corpus,
@@ -56,13 +56,9 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 
 @pytest.fixture(scope="module")
-def run(corpus: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def run(attributed_run: AttributedRun) -> Path:
     """A finished run."""
-    folder = tmp_path_factory.mktemp("run")
-    data, encoder = corpus
-    config = write_config(folder / "run.toml", encoder=encoder, data=data, output=folder / "runs")
-    torch.set_num_threads(1)
-    return train(config)
+    return attributed_run.folder
 
 
 @pytest.fixture
@@ -236,10 +232,10 @@ def test_documents_state_what_differs_from_the_default(run: Path) -> None:
     assert facts["nausea"] is False and facts.get("rash", True) is True
 
 
-def test_the_untuned_task_reports_every_value(run: Path, corpus: tuple[Path, Path]) -> None:
+def test_the_untuned_task_reports_every_value(run: Path, attributed_run: AttributedRun) -> None:
     trained = TrainedModel.load(run / "model")
     (task,) = trained.model.config.task_list
-    documents = tuple(document for document, _ in read_brat_folder(corpus[0] / "dev"))
+    documents = attributed_run.dev
     marked = of([], []).marked
     scored = ScoredCorpus("dev", "notes", documents, {"Disorder", "Drug"}, marked=marked)
     raw = extract(trained.pipeline(tasks=[untuned(task)]), scored)
@@ -356,9 +352,9 @@ def test_what_counts() -> None:
     assert filled == {"Assertion": "absent", "Experiencer": "patient"}
 
 
-def test_evaluate_scores_them(run: Path, corpus: tuple[Path, Path], tmp_path: Path) -> None:
+def test_evaluate_scores_them(run: Path, attributed_run: AttributedRun, tmp_path: Path) -> None:
     target = tmp_path / "report.json"
-    report = evaluate(run, corpus[0] / "dev", json_path=target, calibrated=True)
+    report = evaluate(run, attributed_run.data / "dev", json_path=target, calibrated=True)
     assert "Attributes (values other than the default)" in report.table()
     assert "attributes: ECE" in report.table()
     values = json.loads(target.read_text(encoding="utf-8"))["corpora"]["dev"]
@@ -366,12 +362,12 @@ def test_evaluate_scores_them(run: Path, corpus: tuple[Path, Path], tmp_path: Pa
     assert values["calibration"]["attributes"]["ece"] < 0.1
     # The same, of predictions in a file.
     predicted = tmp_path / "predicted.jsonl"
-    documents = tuple(document for document, _ in read_brat_folder(corpus[0] / "dev"))
+    documents = attributed_run.dev
     scored = ScoredCorpus("dev", "notes", documents, {"Disorder", "Drug", "Reason-Drug"})
     found = extract(TrainedModel.load(run / "model").pipeline(), scored)
     lines = "".join(json.dumps(document.to_json()) + "\n" for document in found)
     predicted.write_text(lines, encoding="utf-8")
-    again = evaluate(predicted, corpus[0] / "dev")
+    again = evaluate(predicted, attributed_run.data / "dev")
     ours, theirs = report.scores["dev"].attributes, again.scores["dev"].attributes
     assert ours is not None and theirs is not None and theirs.found == ours.found
 
