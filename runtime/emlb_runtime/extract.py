@@ -173,6 +173,13 @@ class Extractor:
     def recipe(self) -> Recipe:
         """The arguments of ``load`` that it was made with."""
         return self._recipe
+    def tells_facts(self) -> bool:
+        """Whether the model tells which relations are facts."""
+        return any(
+            attribute.nonfactual
+            for head in self._pipeline.heads
+            for attribute in head.task.attributes
+        )
 
     @property
     def pipeline(self) -> Pipeline:

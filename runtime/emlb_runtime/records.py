@@ -7,7 +7,7 @@ carriage returns included), half-open: ``note.text[start:end]``.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 Fragment = tuple[int, int]
@@ -183,6 +183,11 @@ class Document:
         by_id: Mapping[str, Entity] = {entity.id: entity for entity in self.entities}
         for relation in self.relations:
             yield Triple(by_id[relation.head], relation, by_id[relation.tail])
+
+    def facts(self) -> Document:
+        """The document without the relations that are known not to be facts."""
+        kept = tuple(relation for relation in self.relations if relation.asserted is not False)
+        return self if len(kept) == len(self.relations) else replace(self, relations=kept)
 
     def to_json(self) -> dict[str, Any]:
         """The document as JSON-ready values: a line of the ``documents`` format."""
