@@ -63,7 +63,9 @@ def make_note(name: str, sentences: list[tuple[str, str, dict[str, str]]]) -> Do
     return Document(note, tuple(entities), tuple(relations))
 
 
-def attributed_notes(*, seed: int, n_notes: int, disorders: tuple[str, ...]) -> list[Document]:
+def attributed_notes(
+    *, seed: int, n_notes: int, disorders: tuple[str, ...] = DISORDERS
+) -> list[Document]:
     """Notes of three sentences, drawn with a seed."""
     draw = random.Random(seed)
     notes = []
@@ -76,8 +78,8 @@ def attributed_notes(*, seed: int, n_notes: int, disorders: tuple[str, ...]) -> 
 
 def write_corpus(folder: Path) -> tuple[Path, Path]:
     """A data folder with brat folders ``train`` and ``dev``, and an untrained encoder."""
-    train = attributed_notes(seed=1, n_notes=60, disorders=DISORDERS)
-    dev = attributed_notes(seed=2, n_notes=20, disorders=DISORDERS)
+    train = attributed_notes(seed=1, n_notes=60)
+    dev = attributed_notes(seed=2, n_notes=20)
     data = folder / "data"
     data.mkdir()
     write_brat(train, data / "train")
