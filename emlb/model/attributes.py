@@ -87,7 +87,10 @@ class AttributeHead(nn.Module):
             for values in (self.query(span), self.key(pieces), self.value(pieces))
         )
         scores = query @ key.transpose(-1, -2) * self.head_width**-0.5  # (B, heads, S, T)
-        scores = scores + self.reach(find_reaches(spans, hidden.shape[1])).permute(0, 3, 1, 2)
+        # By offset, of which there are few: an exported graph then holds them ready.
+        bias = self.reach(find_buckets(spans.device))
+        offsets = find_offsets(spans, hidden.shape[1]) + REACHES[-1]
+        scores = scores + nn.functional.embedding(offsets, bias).permute(0, 3, 1, 2)
         scores = scores + (1.0 - attention_mask.to(hidden.dtype))[:, None, None] * MASKED
         seen = (scores.softmax(dim=-1) @ value).transpose(1, 2)
         seen = seen.reshape(seen.shape[0], seen.shape[1], self.n_heads * self.head_width)
@@ -103,18 +106,28 @@ class AttributeHead(nn.Module):
         return split.transpose(1, 2)
 
 
-def find_reaches(spans: Tensor, n_pieces: int) -> Tensor:
-    """Which bucket of distance each piece is in from each mention, before or after it.
+def find_offsets(spans: Tensor, n_pieces: int) -> Tensor:
+    """How far each piece stands before (negative) or after each mention; zero inside it.
 
     Args:
         spans: (B, S, 3) first piece, one past the last, type index.
         n_pieces: T.
 
     Returns:
-        (B, S, T): zero inside the mention, then the buckets before it, then those after it.
+        (B, S, T), no farther than the last of ``REACHES``.
     """
     place = torch.arange(n_pieces, device=spans.device)
-    bounds = torch.tensor(REACHES, device=spans.device)
-    before = ((spans[..., 0:1] - place)[..., None] >= bounds).sum(dim=-1)
-    after = ((place - spans[..., 1:2] + 1)[..., None] >= bounds).sum(dim=-1)
-    return before + after + (after > 0).to(after.dtype) * len(REACHES)
+    before = (spans[..., 0:1] - place).clamp(0, REACHES[-1])
+    after = (place - spans[..., 1:2] + 1).clamp(0, REACHES[-1])
+    return after - before
+
+
+def find_buckets(device: torch.device | None = None) -> Tensor:
+    """The bucket of every offset from ``-REACHES[-1]`` to ``REACHES[-1]``.
+
+    Zero inside the mention, then the buckets before it, the nearest first, then those after it.
+    """
+    offset = torch.arange(-REACHES[-1], REACHES[-1] + 1, device=device)
+    bounds = torch.tensor(REACHES, device=device)
+    bucket = (offset.abs()[:, None] >= bounds).sum(dim=-1)
+    return bucket + (offset > 0).to(bucket.dtype) * len(REACHES)

@@ -22,7 +22,7 @@ from emlb.evaluation.calibration import Measured, measure_calibration
 from emlb.evaluation.deployed import ScoredCorpus, extract
 from emlb.evaluation.run import evaluate
 from emlb.model import EmlbModel
-from emlb.model.attributes import REACHES, AttributeHead, find_reaches
+from emlb.model.attributes import REACHES, AttributeHead, find_buckets, find_offsets
 from emlb.model.pretrained import LoadedTokenizer, TrainedModel, load_tokenizer, make_pipeline
 from emlb.training.attribute_loss import attribute_loss, build_mentions
 from emlb.training.run import train
@@ -192,10 +192,15 @@ def test_loss_by_hand() -> None:
     assert scores.grad is not None and not scores.grad[0, 1].any()
 
 
-def test_reaches() -> None:
-    found = find_reaches(torch.tensor([[[4, 6, 0]]]), 10)[0, 0].tolist()
+def test_how_far_pieces_stand() -> None:
+    found = find_offsets(torch.tensor([[[4, 6, 0]]]), 10)[0, 0].tolist()
+    assert found == [-4, -3, -2, -1, 0, 0, 1, 2, 3, 4]
+    far = find_offsets(torch.tensor([[[200, 201, 0]]]), 400)[0, 0]
+    assert far[0] == -REACHES[-1] and far[-1] == REACHES[-1]
+    buckets = dict(zip(range(-96, 97), find_buckets().tolist(), strict=True))
     n = len(REACHES)
-    assert found == [4, 3, 2, 1, 0, 0, n + 1, n + 2, n + 3, n + 4]
+    assert [buckets[offset] for offset in (0, -1, -2, -3, -4, -5, -6)] == [0, 1, 2, 3, 4, 4, 5]
+    assert [buckets[offset] for offset in (1, 2, 95, 96)] == [n + 1, n + 2, 2 * n - 1, 2 * n]
 
 
 def test_the_head_does_not_see_padding_or_other_windows() -> None:
