@@ -2,8 +2,9 @@
 
 A mention has one value of each attribute of its type. The values' probabilities are a softmax
 over the network's scores, each scaled and shifted by the task's calibration if it has one
-(vector scaling with one slope: Guo et al. 2017, "On Calibration of Modern Neural Networks"). The
-most probable value is the one reported, if it differs from the attribute's default.
+(vector scaling with one slope: Guo et al. 2017, "On Calibration of Modern Neural Networks"). Of
+the values that differ from the default, the most probable one is stated if it reaches the
+attribute's threshold, which is chosen for F1 as those of relations are.
 """
 
 from __future__ import annotations
@@ -150,7 +151,7 @@ def decide(
     scores: NDArray[np.floating],
     scalings: Mapping[str, AttributeScaling] | None = None,
 ) -> list[Stated]:
-    """The attributes of mentions: the most probable value of each, where it is not the default.
+    """The attributes of mentions: of each the value to state, if any.
 
     Args:
         attributes: of the task.
@@ -161,13 +162,28 @@ def decide(
     stated = [Stated({}, {}) for _ in types]
     found = probabilities(attributes, scores, scalings)
     for attribute in attributes:
-        own = found[:, columns(attributes)[attribute.name]]
-        best = own.argmax(axis=1)
-        for row in np.flatnonzero(best != attribute.values.index(attribute.default)):
+        own, best = likeliest(attribute, found[:, columns(attributes)[attribute.name]])
+        scaling = (scalings or {}).get(attribute.name)
+        for row in np.flatnonzero(own >= (scaling.threshold if scaling else 0.5)):
             if attribute.applies_to(types[row]):
                 stated[row].values[attribute.name] = attribute.values[best[row]]
-                stated[row].scores[attribute.name] = float(own[row, best[row]])
+                stated[row].scores[attribute.name] = float(own[row])
     return stated
+
+
+def likeliest(
+    attribute: Attribute, found: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """The most probable value other than the default: its probability (S,) and its index (S,).
+
+    Args:
+        attribute: whose values they are.
+        found: (S, values) probabilities.
+    """
+    others = np.array(found)
+    others[:, attribute.values.index(attribute.default)] = -1.0
+    best: NDArray[np.int64] = others.argmax(axis=1)
+    return found[np.arange(len(found)), best], best
 
 
 def spread(

@@ -43,13 +43,16 @@ class AttributeScaling:
     Attributes:
         slope: a, of all values.
         offsets: b, per value.
+        threshold: the probability from which a value other than the default is stated.
 
     Raises:
-        ConfigError: if a parameter is not a number of sensible size, or the slope not positive.
+        ConfigError: if a parameter is not a number of sensible size, the slope not positive, or
+            the threshold no probability.
     """
 
     slope: float
     offsets: Mapping[str, float]
+    threshold: float = 0.5
 
     def __post_init__(self) -> None:
         if not MIN_ENTITY_SLOPE <= self.slope <= MAX_PARAMETER:
@@ -59,16 +62,22 @@ class AttributeScaling:
             )
         if not all(abs(value) <= MAX_PARAMETER for value in self.offsets.values()):
             raise ConfigError(f"calibration: offsets lie within {MAX_PARAMETER:.0f} of 0")
+        if not 0.0 < self.threshold <= 1.0:
+            raise ConfigError("calibration: an attribute's threshold lies above 0, at most at 1")
 
     def to_json(self) -> dict[str, Any]:
         """The parameters as JSON-ready values."""
-        return {"slope": self.slope, "offsets": dict(self.offsets)}
+        return {
+            "slope": self.slope,
+            "offsets": dict(self.offsets),
+            "threshold": self.threshold,
+        }
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> AttributeScaling:
         """The inverse of ``to_json``; raises KeyError, TypeError or ValueError if malformed."""
         offsets = {str(k): float(v) for k, v in values["offsets"].items()}
-        return cls(float(values["slope"]), offsets)
+        return cls(float(values["slope"]), offsets, float(values["threshold"]))
 
 
 @dataclass(frozen=True)

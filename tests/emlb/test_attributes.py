@@ -286,6 +286,7 @@ def test_scaling_is_fitted_to_right_mentions_of_corpora_that_mark_all() -> None:
     fitted = fit_attributes(TASK, [full], [found])
     assert set(fitted) == {"Assertion"}  # no other person's is marked
     assert fitted["Assertion"].slope == pytest.approx(0.5, abs=0.1)
+    assert 0.3 <= fitted["Assertion"].threshold <= 0.75
     some = replace(full, marked=of(["Disorder", "Assertion=absent"], []).marked)
     assert fit_attributes(TASK, [some], [found]) == {}
     assert fit_attributes(TASK, [replace(full, tune=False)], [found]) == {}

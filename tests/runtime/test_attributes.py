@@ -55,7 +55,7 @@ def test_tasks_with_attributes_that_cannot_be() -> None:
 
 
 def test_description_is_read_back() -> None:
-    scaling = AttributeScaling(0.5, {"present": -0.25, "absent": 0.5, "possible": 0.0})
+    scaling = AttributeScaling(0.5, {"present": -0.25, "absent": 0.5, "possible": 0.0}, 0.35)
     none = dict.fromkeys(TASK.entity_types, 0.0)
     calibration = Calibration(1.0, none, (0.0, 1.0, 0.0), {}, {"Assertion": scaling})
     task = replace(TASK, calibration=calibration, thresholds={}, reach={})
@@ -76,9 +76,11 @@ def test_description_is_read_back() -> None:
 def test_scaling_that_cannot_be(slope: float) -> None:
     with pytest.raises(ConfigError, match="an attribute's slope"):
         AttributeScaling(slope, {})
+    with pytest.raises(ConfigError, match="an attribute's threshold"):
+        AttributeScaling(1.0, {}, 0.0)
 
 
-def test_the_most_probable_value_is_stated_unless_it_is_the_default() -> None:
+def test_the_most_probable_value_is_stated_if_it_is_not_the_default() -> None:
     logits = np.log(
         [[0.2, 0.7, 0.1, 0.9, 0.1], [0.5, 0.3, 0.2, 0.2, 0.8], [0.1, 0.8, 0.1, 0.1, 0.9]]
     )
@@ -105,6 +107,12 @@ def test_scaling_moves_the_decision() -> None:
     assert found[3:] == pytest.approx([0.9, 0.1])
     (said,) = decide(ATTRIBUTES, ["Disorder"], logits, scaling)
     assert said.values == {"Assertion": "absent"}
+    strict = {"Assertion": replace(scaling["Assertion"], threshold=0.7)}
+    assert decide(ATTRIBUTES, ["Disorder"], logits, strict)[0].values == {}
+    loose = {"Assertion": AttributeScaling(1.0, dict.fromkeys(ASSERTION.values, 0.0), 0.3)}
+    (unsure,) = decide(ATTRIBUTES, ["Disorder"], logits, loose)
+    assert unsure.values == {"Assertion": "absent"}  # less likely than the default
+    assert unsure.scores == pytest.approx({"Assertion": 0.35})
     # Log-probabilities are as good as the logits that they came from.
     (other,) = decide(ATTRIBUTES, ["Disorder"], logits + 3.0, scaling)
     assert other.scores == pytest.approx(said.scores)
