@@ -173,13 +173,12 @@ class Extractor:
     def recipe(self) -> Recipe:
         """The arguments of ``load`` that it was made with."""
         return self._recipe
+
+    @property
     def tells_facts(self) -> bool:
         """Whether the model tells which relations are facts."""
-        return any(
-            attribute.nonfactual
-            for head in self._pipeline.heads
-            for attribute in head.task.attributes
-        )
+        tasks = [head.task for head in self.pipeline.heads]
+        return any(attribute.nonfactual for task in tasks for attribute in task.attributes)
 
     @property
     def pipeline(self) -> Pipeline:
