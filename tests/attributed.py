@@ -28,7 +28,7 @@ ATTRIBUTES = (ASSERTION, EXPERIENCER)
 
 DISORDERS = ("fever", "rash", "back pain", "asthma", "dry cough", "nausea", "bleeding", "migraine")
 DRUGS = ("aspirin", "ibuprofen", "metformin", "insulin")
-_FRAMES = (
+_FRAMES: tuple[tuple[str, dict[str, str]], ...] = (
     ("She has {} today.", {}),
     ("She denies {} today.", {"Assertion": "absent"}),
     ("No {} was seen.", {"Assertion": "absent"}),

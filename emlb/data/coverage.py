@@ -56,7 +56,9 @@ class Coverage:
         attributes = _attributes(
             task, [s for s in full if s not in types], [s for s in part if s not in types]
         )
-        return cls(types & frozenset(full), types & frozenset(part), attributes)
+        return cls(
+            frozenset(types.intersection(full)), frozenset(types.intersection(part)), attributes
+        )
 
     @property
     def annotated(self) -> frozenset[str]:

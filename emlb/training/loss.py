@@ -186,9 +186,8 @@ class JointLoss:
                 build_pairs(chosen, predicted, max_pairs=self._max_pairs, rng=self.generator),
             )
         scale = SCALE / len(examples)
-        return Losses(
-            entity * scale, *(loss * scale for loss in over_pairs.parts), attribute * scale
-        )
+        relation, attention, cross_attention = (loss * scale for loss in over_pairs.parts)
+        return Losses(entity * scale, relation, attention, cross_attention, attribute * scale)
 
     def _entity_loss(
         self, task: str, emissions: Tensor, word_mask: Tensor, examples: Sequence[Example]

@@ -139,9 +139,9 @@ def write_networks(
 def _architecture(model: EmlbModel) -> dict[str, Any]:
     """See ``BundleConfig.architecture``."""
     config = model.config
-    names = ("relation_width", "relation_heads", "head_dropout", "entity_head", "relation_head")
+    names = ["relation_width", "relation_heads", "head_dropout", "entity_head", "relation_head"]
     if any(task.attributes for task in config.task_list):
-        names += ("attribute_width",)
+        names.append("attribute_width")
     return {"encoder": dict(config.encoder)} | {name: getattr(config, name) for name in names}
 
 

@@ -164,7 +164,7 @@ def decide(
     for attribute in attributes:
         own, best = likeliest(attribute, found[:, columns(attributes)[attribute.name]])
         scaling = (scalings or {}).get(attribute.name)
-        for row in np.flatnonzero(own >= (scaling.threshold if scaling else 0.5)):
+        for row in np.flatnonzero(own >= (scaling.threshold if scaling else 0.5)).tolist():
             if attribute.applies_to(types[row]):
                 stated[row].values[attribute.name] = attribute.values[best[row]]
                 stated[row].scores[attribute.name] = float(own[row])

@@ -304,5 +304,5 @@ class OnnxBackend:
         )
         binding.bind_output(output, "cpu")
         session.run_with_iobinding(binding)
-        values: Floats = binding.get_outputs()[0].numpy()
-        return values
+        found: Floats = binding.get_outputs()[0].numpy()
+        return found

@@ -67,7 +67,8 @@ def loaded(corpus: tuple[Path, Path]) -> tuple[EmlbModel, LoadedTokenizer]:
     model = EmlbModel.from_base(
         corpus[1], [TASK], windows=WINDOWS, relation_width=32, relation_heads=2, attribute_width=32
     )
-    return model.eval(), load_tokenizer(corpus[1])
+    model.train(False)
+    return model, load_tokenizer(corpus[1])
 
 
 def of(full: list[str], part: list[str]) -> Coverage:
@@ -188,7 +189,7 @@ def test_loss_by_hand() -> None:
     expected += -math.log(math.exp(-1.0) / (math.exp(3.0) + math.exp(-1.0)))
     assert attribute_loss(TASK, scores, possible).item() == pytest.approx(expected, rel=1e-6)
     scores.requires_grad_()
-    attribute_loss(TASK, scores, possible).backward()
+    attribute_loss(TASK, scores, possible).backward()  # type: ignore[no-untyped-call]
     assert scores.grad is not None and not scores.grad[0, 1].any()
 
 

@@ -18,7 +18,7 @@ from emlb.evaluation.deployed import ScoredCorpus, extract, score_corpus
 from emlb.model import EmlbConfig, EmlbModel
 from emlb.model.pretrained import TrainedModel
 from emlb_export.onnx import export_attributes
-from emlb_export.tuning import Loss, Tuned, tune_precision
+from emlb_export.tuning import Loss, tune_precision
 from emlb_export.verify import compare_decoded, compare_tensors
 from emlb_runtime.bundle import Bundle
 from emlb_runtime.errors import BundleError
@@ -110,7 +110,6 @@ def test_what_attributes_lose_counts() -> None:
     loss = Loss(10, 0.0, 0.0, 1000, 1000, attributes=1.0, n_attributes=1000)
     assert loss.exceeds(0.5) and not loss.exceeds(1.0)
     assert "attributes" not in str(Loss(10, 0.0, 0.0, 1000, 1000))
-    assert Tuned  # the type that ``between`` compares
 
 
 def test_extractor_and_brat(attributed_bundle: Path, attributed_run: AttributedRun) -> None:
