@@ -396,6 +396,17 @@ def test_they_may_go_unlearned(corpus: tuple[Path, Path], tmp_path: Path) -> Non
         train(config, overrides=["task.0.attribute.0.default=maybe"], fresh=True)
 
 
+def test_a_corpus_that_never_marks_one_is_told(corpus: tuple[Path, Path], tmp_path: Path) -> None:
+    data, encoder = corpus
+    config = write_config(tmp_path / "a.toml", encoder=encoder, data=data, output=tmp_path)
+    said: list[str] = []
+    more = ["training.epochs=1", 'task.0.attribute.1.name="Subject"']
+    train(config, overrides=more, say=said.append)
+    assert any("no mention is marked with Subject" in line for line in said)
+    assert not any("marked with Assertion" in line for line in said)
+    assert any("attribute Experiencer, which the task lacks" in line for line in said)
+
+
 def test_disorders_are_of_the_corpus() -> None:
     """The notes differ, so that learning is not by heart."""
     train_notes = attributed_notes(seed=1, n_notes=60, disorders=DISORDERS)

@@ -196,6 +196,13 @@ def test_bundles_that_are_refused(
         Bundle.load(broken).verify()
 
 
+def test_the_card_names_them(attributed_bundle: Path) -> None:
+    card = (attributed_bundle / "README.md").read_text(encoding="utf-8")
+    assert "- attribute `Assertion` of Disorder, Drug: absent, possible; else present" in card
+    assert "their attributes say so" in card and "(attribute scores)" in card
+    assert "(attributes)" in card
+
+
 def test_weights_hold_the_head_once(attributed_bundle: Path) -> None:
     bundle = Bundle.load(attributed_bundle)
     assert bundle.config.weights is not None
