@@ -54,7 +54,8 @@ class Start:
         Raises:
             ConfigError: naming the setting and the value that fits.
         """
-        for setting in _SIZES:
+        described = any(task.attributes for task in self.tasks)
+        for setting in (*_SIZES, *(["attribute_width"] if described else [])):
             own, found = getattr(sizes, setting), self.architecture[setting]
             if own != found:
                 raise ConfigError(
@@ -88,6 +89,7 @@ class Start:
                     tasks=[match.task.to_json() for match in matches],
                     windows=asdict(windows),
                     head_dropout=sizes.head_dropout,
+                    attribute_width=sizes.attribute_width,
                     **{setting: getattr(sizes, setting) for setting in _SIZES},
                 )
             )
@@ -126,7 +128,9 @@ def load_start(place: str) -> Start:
     return Start(
         name=place,
         base=str(run.get("base") or run.get("config", {}).get("base") or ""),
-        architecture={name: getattr(config, name) for name in ("encoder", *_SIZES)},
+        architecture={
+            name: getattr(config, name) for name in ("encoder", "attribute_width", *_SIZES)
+        },
         tasks=tuple(config.task_list),
         weights=found.model.state_dict(),
         tokenizer=found.tokenizer,

@@ -2,7 +2,7 @@
 
 Plain BERT is written by ``PlainBert``, traced by torch's TorchScript exporter, which keeps
 every axis dynamic. Every other encoder goes through optimum (``optimum_graphs``, which the
-extra ``[optimum]`` brings), and so do the relation heads on it.
+extra ``[optimum]`` brings), and so do the relation heads on it. Attribute heads are traced.
 """
 
 from __future__ import annotations
