@@ -1,7 +1,8 @@
 """Weights of a trained model for one with other labels: rows are matched by the names of types.
 
 Entity types may be added, left out or put in another order, and relation types, attributes and
-their values too. What the trained model knows keeps its weights; the rows of new types stay as they were initialised.
+their values too. What the trained model knows keeps its weights; the rows of new types stay as
+they were initialised.
 """
 
 from __future__ import annotations

@@ -226,8 +226,14 @@ def test_attribute_values_go_by_name(tiny_encoder: Path) -> None:
     def made(*attributes: Attribute, seed: int) -> EmlbModel:
         torch.manual_seed(seed)
         task = replace(FORM, attributes=attributes)
-        sizes = {"relation_width": 32, "relation_heads": 2, "attribute_width": 32}
-        return EmlbModel.from_base(tiny_encoder, [task], windows=WINDOWS, **sizes)
+        return EmlbModel.from_base(
+            tiny_encoder,
+            [task],
+            windows=WINDOWS,
+            relation_width=32,
+            relation_heads=2,
+            attribute_width=32,
+        )
 
     old = made(Attribute("Assertion", ("present", "absent"), "present"), seed=1)
     time = Attribute("Time", ("current", "history"), "current")
