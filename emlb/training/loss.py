@@ -20,7 +20,12 @@ from emlb_runtime.mentions import find_mentions
 from emlb_runtime.pipeline import Special, pad_windows
 
 from .attention_loss import attention_loss, cross_attention_loss
-from .attribute_loss import MentionBatch, attribute_loss, build_mentions
+from .attribute_loss import (
+    MentionBatch,
+    attribute_loss,
+    build_mentions,
+    soft_attribute_loss,
+)
 from .candidates import PairBatch, build_pairs
 from .config import Learned
 from .soft_loss import soft_label_loss, soft_relation_loss
@@ -214,12 +219,16 @@ class JointLoss:
     ) -> Tensor:
         if batch is None:
             return hidden.new_zeros(())
-        rows, spans, possible = (
+        rows, spans, possible, soft = (
             torch.from_numpy(values).to(hidden.device)
-            for values in (batch.rows, batch.spans, batch.possible)
+            for values in (batch.rows, batch.spans, batch.possible, batch.soft)
         )
-        scores = self._model.describe(task, hidden[rows], attention_mask[rows], spans)
-        return attribute_loss(self._tasks[task], scores.float(), possible)
+        own = self._tasks[task]
+        scores = self._model.describe(task, hidden[rows], attention_mask[rows], spans).float()
+        loss = attribute_loss(own, scores, possible)
+        if batch.soft.any():
+            loss = loss + soft_attribute_loss(own, scores, soft, temperature=self._temperature)
+        return loss
 
     def _relation_losses(
         self,

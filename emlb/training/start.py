@@ -144,7 +144,7 @@ def load_alike(
 
     Args:
         folder: of a run, or its ``model`` folder.
-        tasks: which it must have, type by type.
+        tasks: which it must have, type by type; attributes too, unless it has none.
         tokenizer: whose subwords it must have; None takes any.
         role: what it is to the run, for messages.
 
@@ -156,19 +156,28 @@ def load_alike(
     known = {task.name: task for task in found.model.config.task_list}
     for task in tasks:
         other = known.get(task.name)
-        if other is None or (other.entity_types, other.relation_types) != (
-            task.entity_types,
-            task.relation_types,
-        ):
+        if other is None or not _is_alike(other, task):
             raise ConfigError(
-                f"{role} {folder}: its task {task.name} does not have the same types in the "
-                "same order; train it with the same [[task]]"
+                f"{role} {folder}: its task {task.name} does not have the same types and "
+                "attributes in the same order; train it with the same [[task]]"
             )
     if tokenizer is None:
         return found
     if found.tokenizer.tokenizer.get_vocab() != tokenizer.tokenizer.get_vocab():
         raise ConfigError(f"{role} {folder}: its subwords are not those of the base")
     return found
+
+
+def _is_alike(other: Task, task: Task) -> bool:
+    """Whether a task has the types of the run's, and its attributes or none."""
+    values = [
+        [(attribute.name, attribute.values) for attribute in each.attributes]
+        for each in (other, task)
+    ]
+    types = (other.entity_types, other.relation_types)
+    return types == (task.entity_types, task.relation_types) and (
+        not values[0] or values[0] == values[1]
+    )
 
 
 def _of_bundle(bundle: Bundle) -> Start:
