@@ -164,3 +164,22 @@ def test_predictions_without_defaults_score_in_full(attributed_run: AttributedRu
         rows = protocol.rows(protocol.tally(document, replace(document, entities=bare)))
         values = {row.key: row.values for row in rows}
         assert values["attributes", "NI", "value"]["accuracy"] == 1.0
+
+
+@pytest.mark.parametrize("recipe", ["emlb-clinical-2", "emlb-clinical-2-teacher"])
+def test_what_the_clinical_recipe_says_of_attributes(recipe: str) -> None:
+    config = load_config(find_recipe(Path(recipe)))
+    (stated,) = config.task
+    task = Task(
+        stated.name, stated.entity_types, stated.relation_types, attributes=stated.attribute
+    )
+    covered = {c.name: Coverage.of(task, c.full, c.part).attributes for c in config.corpus}
+    everything = covered["notes_real"]
+    assert everything == covered["notes_invented"] and len(everything) == 5 + 3 + 4 + 1
+    assert everything["Assertion", "Test"] == {"absent", "possible", "hypothetical"}
+    assert covered["phee"] == {("Assertion", "Disorder"): {"absent", "possible"}}
+    assert covered["chia"]["Assertion", "Procedure"] == {"absent"} and len(covered["chia"]) == 5
+    assert covered["fda_ars"] == {("Assertion", "Disorder"): {"absent"}}
+    assert covered["maccrobat2020"] == {("Experiencer", "Disorder"): {"other"}}
+    silent = ("ade", "bc5cdr", "biored", "drugtemist_en")
+    assert not any(covered[name] for name in silent)
