@@ -12,7 +12,7 @@ from hypothesis.database import DirectoryBasedExampleDatabase, InMemoryExampleDa
 from emlb_runtime.machine import available_cores, available_memory
 from emlb_runtime.records import Document
 
-from . import tiny
+from . import attributed, tiny
 
 REPO = Path(__file__).resolve().parent.parent
 
@@ -102,3 +102,21 @@ def tiny_bundle(tiny_run: tiny.TinyRun, tmp_path_factory: pytest.TempPathFactory
     from emlb_export.run import export
 
     return export(tiny_run.folder, out=tmp_path_factory.mktemp("export") / "tiny", quantize=True)
+
+
+@pytest.fixture(scope="session")
+def attributed_run(tmp_path_factory: pytest.TempPathFactory) -> attributed.AttributedRun:
+    """A finished run that has learned the attributes of ``tests.attributed``; read only."""
+    return attributed.train_attributed(tmp_path_factory.mktemp("attributed"))
+
+
+@pytest.fixture(scope="session")
+def attributed_bundle(
+    attributed_run: attributed.AttributedRun, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """That model exported, int8 and fp32; read only."""
+    from emlb_export.run import export
+
+    return export(
+        attributed_run.folder, out=tmp_path_factory.mktemp("export") / "attributed", quantize=True
+    )

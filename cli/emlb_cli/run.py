@@ -77,6 +77,7 @@ def make_job(asked: Arguments) -> ExtractionJob:
         shard_notes=asked.shard_notes,
         redact_text=asked.redact_text,
         keep_text=asked.keep_text,
+        asserted=asked.asserted,
     )
     return ExtractionJob(
         asked.inputs,

@@ -238,4 +238,5 @@ def derive_task(config: TaskConfig, corpora: Sequence[Corpus], tokenizer: Any) -
         kept,
         reach={relation: reach[relation] for relation in relation_types if relation in reach},
         selection=config.selection,
+        attributes=config.attribute,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -68,6 +68,26 @@ class Supervision:
         )
         return related * self.relation_weight, unrelated * self.relation_weight
 
+    def possible_values(self, type: str, stated: Mapping[str, str]) -> NDArray[np.bool_]:
+        """(V,) attribute values that a mention may have.
+
+        Args:
+            type: the mention's.
+            stated: its attributes as annotated.
+        """
+        possible = np.ones(self.task.n_attribute_values, dtype=bool)
+        for attribute in self.task.attributes:
+            marked = self.coverage.attributes.get((attribute.name, type))
+            if marked is None:
+                continue
+            value = stated.get(attribute.name)
+            if value in attribute.values:
+                allowed = [value == other for other in attribute.values]
+            else:
+                allowed = [value is not None or other not in marked for other in attribute.values]
+            possible[self.task.attribute_columns[attribute.name]] = allowed
+        return possible
+
 
 @dataclass(frozen=True)
 class Example:
@@ -86,6 +106,8 @@ class Example:
         doubtful: relations, as in ``relations``, of which it is not known whether they hold.
         source: the window's text, for teachers.
         soft: what teachers think of it; None without teachers.
+        attributes: (M, V) per mention, the attribute values that agree with the annotation; None
+            of a task without attributes.
     """
 
     supervision: Supervision
@@ -99,6 +121,7 @@ class Example:
     doubtful: tuple[tuple[int, int, int], ...] = ()
     source: WindowText | None = None
     soft: SoftTargets | None = None
+    attributes: NDArray[np.bool_] | None = None
 
 
 def window_text(text: str, tokens: Tokens, window: Window) -> WindowText:
@@ -120,6 +143,7 @@ class _Gold:
 
     kept: dict[str, WordSpan]
     uncertain: tuple[WordSpan, ...]
+    attributes: dict[str, NDArray[np.bool_]]
 
 
 def make_examples(
@@ -159,6 +183,7 @@ def _align(
     task = supervision.task
     kept: dict[str, WordSpan] = {}
     uncertain: list[WordSpan] = []
+    attributes: dict[str, NDArray[np.bool_]] = {}
     taken = np.zeros(tokens.n_words, dtype=bool)
     # Of overlapping mentions the longest is kept: labels hold one layer.
     for entity in sorted(document.entities, key=lambda e: (e.start - e.end, e.start, e.type)):
@@ -180,7 +205,24 @@ def _align(
         else:
             taken[slice(*words)] = True
             kept[entity.id] = (*words, type)
-    return _Gold(kept, tuple(span for span in uncertain if span[0] < span[1]))
+            attributes[entity.id] = supervision.possible_values(entity.type, entity.attributes)
+            _count_attributes(entity, task, unused)
+    return _Gold(kept, tuple(span for span in uncertain if span[0] < span[1]), attributes)
+
+
+def _count_attributes(entity: Entity, task: Task, unused: Counter[str]) -> None:
+    """Count what is said of a mention that the task cannot learn, if it learns attributes."""
+    if not task.attributes:
+        return
+    known = {attribute.name: attribute for attribute in task.attributes}
+    for name, value in entity.attributes.items():
+        attribute = known.get(name)
+        if attribute is None:
+            unused[f"attribute {name}, which the task lacks"] += 1
+        elif not attribute.applies_to(entity.type):
+            unused[f"attribute {name} of type {entity.type}, which does not have it"] += 1
+        elif value not in attribute.values:
+            unused[f"attribute {name} with a value that the task lacks"] += 1
 
 
 def _covering(tokens: Tokens, entity: Entity) -> tuple[int, int]:
@@ -242,7 +284,15 @@ def _example(
         tuple(relations),
         tuple(uncertain),
         layout,
+        attributes=_stack(supervision.task, [gold.attributes[id] for id in ordered]),
     )
+
+
+def _stack(task: Task, rows: Sequence[NDArray[np.bool_]]) -> NDArray[np.bool_] | None:
+    """(M, V) of (V,) per mention; None of a task without attributes."""
+    if not task.attributes:
+        return None
+    return np.array(rows, dtype=bool).reshape(-1, task.n_attribute_values)
 
 
 def _count_cut(gold: _Gold, windows: Sequence[Window], unused: Counter[str]) -> None:

@@ -20,6 +20,7 @@ from emlb_runtime.calibration import (
 from emlb_runtime.records import Document, Entity
 from emlb_runtime.schema import Task
 
+from .attribute_scaling import fit_attributes, state_attributes
 from .deployed import ScoredCorpus, apply_thresholds, choose_thresholds, relation_key
 
 MINIMUM = 20
@@ -48,7 +49,13 @@ class _Items:
 def untuned(task: Task) -> Task:
     """The task as it has to extract for ``tune``: plain probabilities, nothing held back."""
     thresholds = dict.fromkeys(task.relation_types, FLOOR)
-    return replace(task, thresholds=thresholds, calibration=None, selection="threshold")
+    return replace(
+        task,
+        thresholds=thresholds,
+        calibration=None,
+        selection="threshold",
+        undecided=bool(task.attributes),
+    )
 
 
 def tune(
@@ -113,6 +120,7 @@ def fit_calibration(
         entity_offsets=dict(zip(task.entity_types, entity_offsets, strict=True)),
         triple_slopes=(slopes[0], slopes[1], slopes[2]),
         triple_offsets=dict(zip(task.relation_types, triple_offsets, strict=True)),
+        attributes=fit_attributes(task, corpora, predicted),
     )
 
 
@@ -143,7 +151,7 @@ def apply_calibration(document: Document, task: Task) -> Document:
 
 def as_reported(document: Document, task: Task) -> Document:
     """What the runtime would report of all that the ``untuned`` task extracts."""
-    return apply_thresholds(apply_calibration(document, task), task)
+    return state_attributes(apply_thresholds(apply_calibration(document, task), task), task)
 
 
 _Row = tuple[list[float], int, bool]

@@ -7,20 +7,23 @@ al. 2017, On Calibration of Modern Neural Networks). They look at the top class 
 input; here an item counts if it was predicted, so that nothing is said of what the model
 left out or a threshold held back.
 
-A relation is right end to end: its type, direction and both mentions strictly.
+A relation is right end to end: its type, direction and both mentions strictly. An attribute's score
+is how likely its value is right given that the mention is: so only those of mentions that are
+strictly right count, and of these the values that differ from the default.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from emlb_runtime.records import Document
 
+from .attributes import Marked, mention_key
 from .columns import align
 from .items import SECTIONS, scored_items
 
@@ -117,27 +120,52 @@ def calibrate(scores: ArrayLike, right: ArrayLike, *, bins: int = N_BINS) -> Cal
     )
 
 
-Measured = tuple[Sequence[Document], Sequence[Document], Collection[str] | None]
-"""Annotated documents, the predicted ones of the same notes in the same order, and the entity
-and relation types to look at (None for all).
-"""
+class Measured(NamedTuple):
+    """What to look at."""
+
+    gold: Sequence[Document]
+    """Annotated documents."""
+    predicted: Sequence[Document]
+    """Those of the same notes in the same order."""
+    types: Collection[str] | None
+    """Entity and relation types; None for all."""
+    marked: Collection[Marked] = frozenset()
+    """Attribute values, by attribute and entity type."""
 
 
 def measure_calibration(*groups: Measured) -> dict[str, Calibration]:
     """How far the scores of ``entities`` and of ``relations`` are probabilities.
 
+    Those of ``attributes`` too, where any are to be looked at.
+
     Args:
         groups: documents to look at together, such as those of several corpora.
     """
-    scores: dict[str, list[float]] = {section: [] for section in SECTIONS}
-    right: dict[str, list[bool]] = {section: [] for section in SECTIONS}
-    for gold, predicted, types in groups:
-        for annotated, found in zip(gold, predicted, strict=True):
-            wanted, items = scored_items(annotated, types), scored_items(found, types)
+    sections = (*SECTIONS, *(["attributes"] if any(group.marked for group in groups) else []))
+    scores: dict[str, list[float]] = {section: [] for section in sections}
+    right: dict[str, list[bool]] = {section: [] for section in sections}
+    for group in groups:
+        for annotated, found in zip(group.gold, group.predicted, strict=True):
+            wanted, items = (scored_items(side, group.types) for side in (annotated, found))
             for section in SECTIONS:
                 scores[section] += items[section].values()
                 right[section] += [key in wanted[section] for key in items[section]]
-    return {section: calibrate(scores[section], right[section]) for section in SECTIONS}
+            for score, is_right in _attributes(annotated, found, group.marked):
+                scores["attributes"].append(score)
+                right["attributes"].append(is_right)
+    return {section: calibrate(scores[section], right[section]) for section in sections}
+
+
+def _attributes(
+    annotated: Document, found: Document, marked: Collection[Marked]
+) -> Iterator[tuple[float, bool]]:
+    """Of each value stated of a right mention, its score and whether gold has it."""
+    gold = {mention_key(entity): entity for entity in annotated.entities}
+    for entity in found.entities:
+        other = gold.get(mention_key(entity))
+        for name, value in entity.attributes.items():
+            if other is not None and (name, entity.type, value) in marked:
+                yield entity.attribute_scores.get(name, 1.0), other.attributes.get(name) == value
 
 
 def render(measured: Mapping[str, Calibration], *, title: str) -> str:

@@ -100,6 +100,32 @@ class Agreement:
 
 
 @dataclass(frozen=True, slots=True)
+class AttributeScores:
+    """Agreement on attributes.
+
+    Attributes:
+        found: end to end, per ``NAME=VALUE``.
+        on_right: the same on mentions that are strictly right.
+        decided: per attribute, the right mentions that can have it, as predicted and as gold, and
+            those whose value is right: its precision is the accuracy.
+    """
+
+    found: TypeScores
+    on_right: TypeScores
+    decided: TypeScores
+
+    def __add__(self, other: AttributeScores) -> AttributeScores:
+        return AttributeScores(
+            self.found + other.found, self.on_right + other.on_right, self.decided + other.decided
+        )
+
+    @property
+    def names(self) -> list[str]:
+        """The attributes with gold or predicted values, in alphabetical order."""
+        return sorted({value.partition("=")[0] for value in self.found.types})
+
+
+@dataclass(frozen=True, slots=True)
 class Scores:
     """How predicted documents agree with gold ones.
 
@@ -111,18 +137,22 @@ class Scores:
         relations: agreement of the relations end to end.
         relations_on_gold: agreement of the relations predicted between gold mentions;
             None if that was not measured (in a sum: on all sides).
+        attributes: agreement of the attributes of mentions; likewise.
     """
 
     documents: int
     entities: Agreement
     relations: Agreement
     relations_on_gold: Agreement | None = None
+    attributes: AttributeScores | None = None
 
     def __add__(self, other: Scores) -> Scores:
         mine, others = self.relations_on_gold, other.relations_on_gold
+        said = [s.attributes for s in (self, other) if s.attributes is not None]
         return Scores(
             self.documents + other.documents,
             self.entities + other.entities,
             self.relations + other.relations,
             mine + others if mine is not None and others is not None else None,
+            said[0] + said[1] if len(said) == 2 else said[0] if said else None,
         )

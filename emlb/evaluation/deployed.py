@@ -11,6 +11,7 @@ from emlb_runtime.pipeline import Pipeline
 from emlb_runtime.records import Document, Entity, Relation
 from emlb_runtime.schema import Task
 
+from .attributes import Marked
 from .counts import Scores
 from .scores import score
 from .thresholds import Evidence, balanced_thresholds
@@ -28,6 +29,8 @@ class ScoredCorpus:
         full: those of which it annotates every occurrence; None is all of them.
         tune: whether thresholds and calibration may be chosen on it.
         calibrate: whether the calibration may, if thresholds are.
+        marked: attribute, entity type and value, of those that it marks wherever they occur; empty
+            scores no attributes.
     """
 
     name: str
@@ -37,6 +40,7 @@ class ScoredCorpus:
     full: Collection[str] | None = None
     tune: bool = True
     calibrate: bool = True
+    marked: frozenset[Marked] = frozenset()
 
     @property
     def complete(self) -> Collection[str]:
@@ -89,6 +93,7 @@ def score_corpus(
         predicted_on_gold=predicted_on_gold,
         entity_types=corpus.types,
         relation_types=corpus.types,
+        marked=corpus.marked,
     )
 
 

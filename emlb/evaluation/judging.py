@@ -8,6 +8,7 @@ from pathlib import Path
 
 from emlb_runtime.records import Document
 
+from .attributes import with_defaults
 from .bootstrap import Interval, Measure, differences, intervals
 from .gold import GoldCorpus
 from .predictions import Predictor
@@ -83,6 +84,8 @@ def judge(
 
 def _tallies(predictor: Predictor, corpus: GoldCorpus, protocol: ScoringProtocol) -> list[Tally]:
     predicted = predictor.predict(corpus)
+    if predictor.schema is not None:
+        predicted = [with_defaults(document, predictor.schema) for document in predicted]
     if corpus.is_stated and not predictor.of_files:
         predicted = [restrict(document, corpus.types) for document in predicted]
     return [

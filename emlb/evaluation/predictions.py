@@ -17,6 +17,7 @@ from emlb_runtime.extract import available_cores, load_pipeline
 from emlb_runtime.formats.report import Report
 from emlb_runtime.pipeline import Pipeline
 from emlb_runtime.records import Document
+from emlb_runtime.schema import Task
 from emlb_runtime.threads import worker_pool
 
 from .deployed import ScoredCorpus, extract
@@ -31,6 +32,7 @@ class Predictor(Protocol):
         runs_on: provider and precision, or where the predictions were read.
         of_files: whether they were read, so that all of them count as they are.
         problems: what could not be used of files, how often, by reason.
+        schema: the task whose output they are; None for files.
     """
 
     @property
@@ -44,6 +46,9 @@ class Predictor(Protocol):
 
     @property
     def problems(self) -> Mapping[str, int]: ...
+
+    @property
+    def schema(self) -> Task | None: ...
 
     def predict(self, corpus: GoldCorpus, *, gold_mentions: bool = False) -> list[Document]:
         """Predictions for the corpus's documents, in their order.
@@ -106,6 +111,11 @@ class _Model:
     of_files: bool = False
     problems: Mapping[str, int] = field(default_factory=dict)
 
+    @property
+    def schema(self) -> Task:
+        (head,) = (head for head in self.pipeline.heads if head.task.name == self.task)
+        return head.task
+
     def predict(self, corpus: GoldCorpus, *, gold_mentions: bool = False) -> list[Document]:
         scored = ScoredCorpus(corpus.name, self.task, corpus.documents, corpus.types)
         with worker_pool(available_cores()) as pool:
@@ -123,6 +133,7 @@ class _Files:
     by_base: dict[str, Document]
     problems: Mapping[str, int]
     of_files: bool = True
+    schema: None = None
 
     def predict(self, corpus: GoldCorpus, *, gold_mentions: bool = False) -> list[Document]:
         if gold_mentions:

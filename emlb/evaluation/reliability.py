@@ -9,7 +9,7 @@ from typing import Any
 
 from .calibration import Bin, Calibration
 
-TITLES = {"entities": "Entities", "relations": "Triples"}
+TITLES = {"entities": "Entities", "relations": "Triples", "attributes": "Attributes"}
 
 
 def can_draw() -> bool:

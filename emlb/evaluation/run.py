@@ -11,6 +11,7 @@ from typing import Any
 from emlb_runtime.errors import ConfigError, DataError
 
 from . import calibration
+from .attributes import marked_in
 from .calibration import Calibration, Measured, measure_calibration
 from .counts import Scores
 from .deployed import ScoredCorpus, score_corpus
@@ -215,13 +216,14 @@ def evaluate(
         if protocol is None:
             found = predictor.predict(corpus)
             on_gold = predictor.predict(corpus, gold_mentions=True) if gold_mentions else None
+            marked = marked_in(predictor.schema, corpus.documents, found)
             scores[corpus.name] = score_corpus(
-                ScoredCorpus(corpus.name, "", corpus.documents, corpus.types),
+                ScoredCorpus(corpus.name, "", corpus.documents, corpus.types, marked=marked),
                 found,
                 predicted_on_gold=on_gold,
             )
             if calibrated:
-                groups.append((corpus.documents, found, corpus.types))
+                groups.append(Measured(corpus.documents, found, corpus.types, marked))
                 calibrations[corpus.name] = measure_calibration(groups[-1])
         else:
             judged[corpus.name] = judge(predictor, other, corpus, protocol, judging.samples)

@@ -14,6 +14,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from emlb_runtime.errors import DataError
 from emlb_runtime.records import Document, Entity, Triple
 
+from .attributes import Marked, score_attributes
 from .counts import Agreement, Counts, Scores, TypeScores
 from .matching import Item, Spans, match_lenient, match_strict
 from .open_words import leave_open
@@ -38,6 +39,7 @@ def score(
     entity_types: Collection[str] | None = None,
     relation_types: Collection[str] | None = None,
     collapse: bool = False,
+    marked: Collection[Marked] = (),
 ) -> Scores:
     """Score predictions against gold, document by document of the same name.
 
@@ -52,6 +54,8 @@ def score(
         relation_types: the relation types to score; None for all.
         collapse: count entities of the same type and fragments once, and relations of
             the same type and mentions too. Otherwise each duplicate wants its partner.
+        marked: attribute values to score, by attribute and entity type; none scores no
+            attributes.
 
     Raises:
         DataError: if the documents do not pair by name or text, if an entity id is
@@ -72,6 +76,7 @@ def score(
                 yield (type, head.type, tail.type), (_spans(head), _spans(tail))
 
     pairs = _pair(gold, predicted)
+    values = [value for value in marked if kept_entities(value[1])]
     on_gold = None if predicted_on_gold is None else _pair(gold, predicted_on_gold)
     return Scores(
         documents=len(pairs),
@@ -80,6 +85,7 @@ def score(
         relations_on_gold=(
             None if on_gold is None else _agreement(on_gold, relations, collapse=collapse)
         ),
+        attributes=score_attributes(pairs, values) if values else None,
     )
 
 

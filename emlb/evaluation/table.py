@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from . import attributes
 from .columns import terminal_width
 from .counts import Agreement, Counts, Rates, Scores, TypeScores
 
@@ -20,7 +21,8 @@ def render(scores: Scores, *, title: str = "", lenient: bool = True) -> str:
 
     Returns:
         A section each for entities, relations end to end and, where measured, relations
-        on gold mentions: a row per type, then micro and macro. No newline at the end.
+        on gold mentions: a row per type, then micro and macro. Then the attributes, where
+        measured. No newline at the end.
     """
     sections = [
         ("Entities", scores.entities),
@@ -35,6 +37,8 @@ def render(scores: Scores, *, title: str = "", lenient: bool = True) -> str:
     lines = [top]
     for name, rows in shown:
         lines += ["", name, *(_line(row, width) for row in rows)]
+    if scores.attributes is not None:
+        lines += ["", attributes.render(scores.attributes)]
     return "\n".join(lines)
 
 
@@ -44,14 +48,15 @@ def to_json(scores: Scores) -> dict[str, Any]:
     Returns:
         ``documents``, ``entities``, ``relations`` and ``relations_on_gold`` (None if not
         measured). Each of the last three holds ``strict`` and ``lenient``, and these hold
-        ``micro``, ``macro`` and ``types``.
+        ``micro``, ``macro`` and ``types``. Where attributes were measured, also ``attributes``.
     """
-    on_gold = scores.relations_on_gold
+    on_gold, said = scores.relations_on_gold, scores.attributes
     return {
         "documents": scores.documents,
         "entities": _agreement_json(scores.entities),
         "relations": _agreement_json(scores.relations),
         "relations_on_gold": None if on_gold is None else _agreement_json(on_gold),
+        **({"attributes": attributes.to_json(said)} if said is not None else {}),
     }
 
 

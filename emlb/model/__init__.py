@@ -1,8 +1,8 @@
-"""The joint model: one encoder, an entity and a relation head per task.
+"""The joint model: one encoder; heads for entities, relations and attributes per task.
 
 Shape letters in this package: B windows, T pieces, W words, S spans, P pairs, D encoder
-width, H relation width, E entity labels, R relation types. Equation numbers are those of
-Guo, Liu & Niu (2023), doi 10.3389/fnins.2023.1266771.
+width, H relation width, A attribute width, E entity labels, R relation types, V attribute
+values. Equation numbers are those of Guo, Liu & Niu (2023), doi 10.3389/fnins.2023.1266771.
 """
 
 from .config import EmlbConfig

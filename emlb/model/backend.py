@@ -66,5 +66,14 @@ class TorchBackend:
         result: Floats = logits.float().cpu().numpy()
         return result
 
+    @torch.inference_mode()
+    def describe(self, task: str, hidden: Floats, attention_mask: Ints, spans: Ints) -> Floats:
+        """See ``emlb_runtime.backend.Backend``."""
+        scores = self._model.describe(
+            task, self._tensor(hidden), self._tensor(attention_mask), self._tensor(spans)
+        )
+        result: Floats = scores.float().cpu().numpy()
+        return result
+
     def _tensor(self, values: Any) -> torch.Tensor:
         return torch.from_numpy(values).to(self._model.device)

@@ -28,6 +28,7 @@ class EmlbConfig(PretrainedConfig):
         head_dropout: dropout before each head.
         entity_head: ``crf``, equation (7), or ``softmax``, variant (9).
         relation_head: ``bilinear``, equation (8), or ``linear``, variant (10).
+        attribute_width: width of the attribute head; it has ``relation_heads`` attention heads.
         **kwargs: what ``PretrainedConfig`` takes.
 
     Raises:
@@ -47,6 +48,7 @@ class EmlbConfig(PretrainedConfig):
         head_dropout: float = 0.1,
         entity_head: str = "crf",
         relation_head: str = "bilinear",
+        attribute_width: int = 128,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -58,6 +60,7 @@ class EmlbConfig(PretrainedConfig):
         self.head_dropout = head_dropout
         self.entity_head = entity_head
         self.relation_head = relation_head
+        self.attribute_width = attribute_width
         if entity_head not in ENTITY_HEADS or relation_head not in RELATION_HEADS:
             raise ConfigError(
                 f"heads {entity_head!r} and {relation_head!r}: entity_head is one of "
@@ -66,6 +69,11 @@ class EmlbConfig(PretrainedConfig):
         if relation_width % relation_heads:
             raise ConfigError(
                 f"relation_width {relation_width} is not a multiple of "
+                f"relation_heads {relation_heads}"
+            )
+        if attribute_width % relation_heads:
+            raise ConfigError(
+                f"attribute_width {attribute_width} is not a multiple of "
                 f"relation_heads {relation_heads}"
             )
         longest = self.encoder.get("max_position_embeddings")

@@ -16,6 +16,7 @@ from transformers import AutoConfig, AutoModel, PreTrainedModel
 from emlb_runtime.schema import Task
 from emlb_runtime.windows import WindowConfig
 
+from .attributes import AttributeHead
 from .config import EmlbConfig
 from .crf import LatticeCrf
 from .linear_relation import LinearRelationHead
@@ -36,7 +37,7 @@ class JointOutput(NamedTuple):
 
 
 class TaskHead(nn.Module):
-    """The two heads of one task.
+    """The heads of one task: entities, relations, and attributes if it has any.
 
     Args:
         task: its types.
@@ -52,6 +53,7 @@ class TaskHead(nn.Module):
             LatticeCrf(task.scheme) if config.entity_head == "crf" else WordSoftmax(task.scheme)
         )
         self.relation = _relation_head(task, config, width)
+        self.attribute = _attribute_head(task, config, width)
 
     def emit(self, hidden: Tensor) -> Tensor:
         """Emissions (B, T, E), the linear part of equation (7)."""
@@ -73,8 +75,22 @@ def _relation_head(task: Task, config: EmlbConfig, width: int) -> RelationHead |
     )
 
 
+def _attribute_head(task: Task, config: EmlbConfig, width: int) -> AttributeHead | None:
+    if not task.attributes:
+        return None
+    return AttributeHead(
+        width,
+        len(task.entity_types),
+        task.n_attribute_values,
+        attribute_width=config.attribute_width,
+        n_heads=config.relation_heads,
+        dropout=config.head_dropout,
+    )
+
+
 class EmlbModel(PreTrainedModel):
-    """One encoder and, per task, a CRF entity head and a bilinear-attention relation head.
+    """One encoder and, per task, a CRF entity head, a bilinear-attention relation head, and a head
+    for the attributes of mentions where the task has any.
 
     The configuration may ask for the paper's plainer heads: softmax (9), linear (10).
 
@@ -116,7 +132,7 @@ class EmlbModel(PreTrainedModel):
             windows: how notes are cut.
             encoder_overrides: values to change in the encoder's configuration (dropout).
             **sizes: ``relation_width``, ``relation_heads``, ``head_dropout``,
-                ``entity_head``, ``relation_head``.
+                ``entity_head``, ``relation_head``, ``attribute_width``.
         """
         with without_bars() if Path(base).is_dir() else nullcontext():  # a download shows one
             encoder = AutoModel.from_pretrained(
@@ -152,6 +168,8 @@ class EmlbModel(PreTrainedModel):
             module.bias.data.zero_()
         elif isinstance(module, LatticeCrf):
             module.reset_parameters()
+        elif isinstance(module, AttributeHead):  # its layers have been visited before it
+            module.look_near()
 
     def forward(
         self, input_ids: Tensor, attention_mask: Tensor, *, attention: bool = False
@@ -182,6 +200,13 @@ class EmlbModel(PreTrainedModel):
         """Relation logits (B, P, R) of one task, equation (8); see ``RelationHead``."""
         logits: Tensor = self.head(task).relation(hidden, attention_mask, spans, pairs)
         return logits
+
+    def describe(self, task: str, hidden: Tensor, attention_mask: Tensor, spans: Tensor) -> Tensor:
+        """Attribute scores (B, S, V) of one task that has attributes; see ``AttributeHead``."""
+        head = self.head(task).attribute
+        assert head is not None  # the caller looks at the task
+        scores: Tensor = head(hidden, attention_mask, spans)
+        return scores
 
     def parameter_groups(
         self,

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from emlb.data.formats import FORMATS, RAW_FORMATS
 from emlb.data.mapping import find_mapping
+from emlb_runtime.attributes import Attribute
 from emlb_runtime.errors import ConfigError
 from emlb_runtime.schema import SELECTIONS
 from emlb_runtime.windows import WindowConfig
@@ -35,6 +36,8 @@ class TaskConfig:
             mentions with more words between than all its relations reach is never asked, which
             spares the relation head most of its pairs. 1 is as far as the farthest.
         selection: how relations are chosen among scored pairs.
+        attribute: what is said of mentions: name, values, default, entity types, and the values
+            under which it is no fact.
     """
 
     name: str
@@ -43,6 +46,7 @@ class TaskConfig:
     min_signature: int = 5
     reach: float = 1.0
     selection: str = "threshold"
+    attribute: tuple[Attribute, ...] = ()
 
     def __post_init__(self) -> None:
         if not 0 < self.reach <= 1:
@@ -133,8 +137,11 @@ class CorpusConfig:
             empty takes them as they are.
         leave_out: lists of documents that do not train; those for development stay.
         limit: training documents at most, drawn by the run's seed; 0 takes all.
-        full: types that it annotates in full; with ``part`` empty too: all of the task's.
-        part: types that it annotates in part.
+        full: types and attributes that it annotates in full; with ``part`` empty too: all of the
+            task's. An attribute may be limited to one entity type, ``NAME:TYPE``, and to one
+            value, ``NAME=VALUE`` or ``NAME:TYPE=VALUE``: an unmarked mention may have any other.
+        part: types and attributes that it annotates in part: of an attribute, what is marked is
+            right, and an unmarked mention may have any value.
         repeat: how often it is seen per epoch; what is packed is packed anew each time.
         pack: join short documents into note-shaped ones.
         relation_weight: how much its pairs count.
@@ -191,6 +198,7 @@ class ModelConfig:
         attention_dropout: on attention weights; zero is markedly faster on a CPU.
         entity_head: ``crf``, equation (7), or ``softmax``, variant (9).
         relation_head: ``bilinear`` attention, equation (8), or ``linear``, variant (10).
+        attribute_width: width of the attribute head.
     """
 
     relation_width: int = 256
@@ -200,6 +208,7 @@ class ModelConfig:
     attention_dropout: float = 0.0
     entity_head: Literal["crf", "softmax"] = "crf"
     relation_head: Literal["bilinear", "linear"] = "bilinear"
+    attribute_width: int = 128
 
 
 @dataclass(frozen=True)
@@ -228,6 +237,7 @@ class TrainingConfig:
         entity_weight: w_ner of equation (11); 0 learns relations alone, between annotated
             mentions.
         relation_weight: w_re of equation (11); 0 learns entities alone.
+        attribute_weight: of the loss on attributes, where a task has any; 0 does not compute it.
         attention_weight: of the loss on where the encoder looks from head to tail mentions;
             0 does not compute it. Above 0 the encoder runs without fused attention: slower,
             and with more memory.
@@ -266,6 +276,7 @@ class TrainingConfig:
     precision: Precision = "auto"
     entity_weight: float = 1.0
     relation_weight: float = 1.0
+    attribute_weight: float = 1.0
     attention_weight: float = 0.0
     cross_attention_weight: float = 0.0
     loss_weights: Literal["fixed", "learned"] = "fixed"
@@ -286,6 +297,10 @@ class TrainingConfig:
                 "training.entity_weight and training.relation_weight are "
                 f"{weights[0]:g} and {weights[1]:g}; neither may be below 0, nor both be 0"
             )
+        if self.attribute_weight < 0:
+            raise ConfigError(
+                f"training.attribute_weight is {self.attribute_weight:g}; it must be 0 or more"
+            )
         for name in ("attention", "cross_attention"):
             if (weight := getattr(self, f"{name}_weight")) < 0:
                 raise ConfigError(f"training.{name}_weight is {weight:g}; it must be 0 or more")
@@ -301,11 +316,14 @@ class TrainingConfig:
 
     @property
     def weights(self) -> dict[str, float]:
-        """The weights of the losses, as ``Losses`` names them; attention losses only if any."""
-        attention = {"attention": self.attention_weight}
-        attention["cross_attention"] = self.cross_attention_weight
+        """The weights of the losses, as ``Losses`` names them; the last three only if any."""
+        more = {
+            "attribute": self.attribute_weight,
+            "attention": self.attention_weight,
+            "cross_attention": self.cross_attention_weight,
+        }
         main = {"entity": self.entity_weight, "relation": self.relation_weight}
-        return main | {name: weight for name, weight in attention.items() if weight}
+        return main | {name: weight for name, weight in more.items() if weight}
 
     @property
     def learned(self) -> Learned:

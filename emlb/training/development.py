@@ -34,7 +34,7 @@ class Development:
 
     Attributes:
         metrics: strict micro F1 per corpus, and ``score``, the mean over corpora of the mean
-            of entity and relation F1, each where it is annotated in full.
+            of entity, relation and attribute F1, each where it is annotated in full.
         tasks: the tasks with thresholds and calibration.
         measures: per corpus, those of the protocol ``paper``.
     """
@@ -64,6 +64,7 @@ def as_scored(corpus: Corpus, task: Task) -> ScoredCorpus:
         full=coverage.full,
         tune=corpus.config.tune,
         calibrate=corpus.config.calibrate,
+        marked=coverage.marked,
     )
 
 
@@ -122,6 +123,11 @@ def score_development(
         scores = score_corpus(corpus, reported)
         measures[corpus.name] = measure(corpus, reported, learned)
         metrics |= _flat(corpus.name, scores, learned)
+        if scores.attributes is not None:
+            said = scores.attributes.found.micro
+            rates = {"precision": said.precision, "recall": said.recall, "f1": said.f1}
+            measures[corpus.name]["attributes"] = rates
+            metrics[f"{corpus.name}_attributes"] = said.f1
         parts += _part(corpus, scores, learned)
     weight = sum(weight for _, weight in parts)
     metrics["score"] = sum(f1 * weight for f1, weight in parts) / weight if weight else 0.0
@@ -131,9 +137,9 @@ def score_development(
 def _part(corpus: ScoredCorpus, scores: Scores, learned: Learned) -> list[_Part]:
     """What a corpus adds to the mean: F1 of what is learned, where it annotates that in full.
 
-    Else what is found beyond the annotations would count against the model. Entities and
-    relations have half of a corpus's weight each if it has both, and less with fewer than
-    ``ENOUGH`` annotations.
+    Else what is found beyond the annotations would count against the model. Entities, relations
+    and attributes (end to end) share a corpus's weight evenly, as far as it has them; each has
+    less with fewer than ``ENOUGH`` annotations.
     """
     entities = {entity.type for document in corpus.documents for entity in document.entities}
     relations = {relation.type for document in corpus.documents for relation in document.relations}
@@ -142,6 +148,8 @@ def _part(corpus: ScoredCorpus, scores: Scores, learned: Learned) -> list[_Part]
         counted.append(scores.entities.strict.micro)
     if learned != "entities" and relations & {*corpus.complete}:
         counted.append(scores.relations.strict.micro)
+    if scores.attributes is not None and scores.attributes.found.micro.gold:
+        counted.append(scores.attributes.found.micro)
     return [(micro.f1, min(1.0, micro.gold / ENOUGH) / len(counted)) for micro in counted]
 
 

@@ -13,6 +13,8 @@ annotated corpora:
 * A pair of such mentions is related if all models say so at their own thresholds,
   unrelated if none does, and else carries no loss. Of a relation type that is ``doubted``
   in the notes, no pair counts as related.
+* A mention may have every attribute value that the mean probability gives at least
+  ``possible``, and only the likeliest where that has at least ``sure``.
 
 ``soft_targets`` teaches the ensemble's probabilities instead.
 """
@@ -29,8 +31,10 @@ from numpy.typing import NDArray
 from emlb.data.coverage import Coverage
 from emlb.data.examples import Example, Supervision
 from emlb.model.pretrained import LoadedTokenizer, TrainedModel
+from emlb_runtime.attributes import probabilities
 from emlb_runtime.crf import Crf
 from emlb_runtime.decode import score_pairs
+from emlb_runtime.labels import WordSpan
 from emlb_runtime.mentions import bar
 from emlb_runtime.pipeline import Pipeline, pad_windows
 from emlb_runtime.schema import Task, enumerate_pairs
@@ -127,6 +131,18 @@ class _Teacher:
             if len(barred := bar(scores[row, window.word_pieces[:-1]], window.layout))
         ]
 
+    @property
+    def has_attributes(self) -> bool:
+        """Whether it was trained with the student's attributes."""
+        return bool(self._task.attributes)
+
+    def values(self, row: int, length: int, spans: Ints) -> NDArray[np.float64]:
+        """(S, V) probabilities of the attribute values of a window's mentions."""
+        hidden = self._hidden[row : row + 1, :length]
+        mask = np.ones((1, length), dtype=np.int64)
+        scores = self._backend.describe(self._task.name, hidden, mask, spans[None])[0]
+        return probabilities(self._task.attributes, scores)
+
     def votes(
         self, row: int, length: int, spans: Ints, pairs: Ints, certainty: NDArray[np.float64]
     ) -> NDArray[np.bool_]:
@@ -188,7 +204,31 @@ def _example(
         tuple(mention for mention in mentions if mention not in sure),
         window.layout,
         tuple(doubtful),
+        attributes=_possible_values(row, window, ensemble, task, sure, config),
     )
+
+
+def _possible_values(
+    row: int,
+    window: RawWindow,
+    ensemble: Sequence[_Teacher],
+    task: Task,
+    mentions: Sequence[WordSpan],
+    config: DistillationConfig,
+) -> NDArray[np.bool_] | None:
+    """(S, V) the attribute values that mentions may have; None where no teacher tells."""
+    able = [teacher for teacher in ensemble if teacher.has_attributes]
+    if not able or not mentions:
+        return None
+    pieces = window.word_pieces
+    spans = np.array([(pieces[s], pieces[e], type) for s, e, type in mentions], dtype=np.int64)
+    found = np.mean([teacher.values(row, len(window.ids), spans) for teacher in able], axis=0)
+    possible: NDArray[np.bool_] = found >= config.possible
+    for own in task.attribute_columns.values():
+        best = found[:, own] == found[:, own].max(axis=1, keepdims=True)
+        certain = found[:, own].max(axis=1, keepdims=True) >= config.sure
+        possible[:, own] = np.where(certain, best, possible[:, own] | best)
+    return possible
 
 
 def best_path(task: Task, posterior: NDArray[np.float64]) -> Ints:

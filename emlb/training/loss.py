@@ -20,6 +20,12 @@ from emlb_runtime.mentions import find_mentions
 from emlb_runtime.pipeline import Special, pad_windows
 
 from .attention_loss import attention_loss, cross_attention_loss
+from .attribute_loss import (
+    MentionBatch,
+    attribute_loss,
+    build_mentions,
+    soft_attribute_loss,
+)
 from .candidates import PairBatch, build_pairs
 from .config import Learned
 from .soft_loss import soft_label_loss, soft_relation_loss
@@ -37,12 +43,14 @@ class Losses:
         relation: L_re of equation (11).
         attention: L_attention of ``attention_loss``; zero if not computed.
         cross_attention: L_cross-attention; likewise.
+        attribute: over the attributes of mentions; likewise.
     """
 
     entity: Tensor
     relation: Tensor
     attention: Tensor
     cross_attention: Tensor
+    attribute: Tensor
 
 
 def collate(
@@ -105,6 +113,7 @@ class JointLoss:
         learned: which of entity and relation loss to compute; the other one is zero.
         cross_attention: compute L_cross-attention; needs the bilinear relation head.
         temperature: of the soft targets that windows have.
+        attributes: compute the loss of attributes, of tasks that have any.
     """
 
     def __init__(
@@ -116,13 +125,16 @@ class JointLoss:
         learned: Learned = "both",
         cross_attention: bool = False,
         temperature: float = 1.0,
+        attributes: bool = True,
     ) -> None:
         self._model = model
         self._temperature = temperature
+        self._tasks = {task.name: task for task in model.config.task_list}
         self._max_pairs = max_pairs
         self.generator = np.random.default_rng(seed)
         self._learned = learned
         self._cross_attention = cross_attention
+        self._attributes = attributes
 
     def __call__(
         self,
@@ -139,7 +151,8 @@ class JointLoss:
                 computed too.
             attention_mask: (B, T).
             examples: the windows, one per row.
-            predict: also train relations on the entity head's own mentions, if it learns.
+            predict: also train relations and attributes on the entity head's own mentions, if it
+                learns.
         """
         rows_of: dict[str, list[int]] = {}
         for row, example in enumerate(examples):
@@ -147,6 +160,7 @@ class JointLoss:
         # Every parameter takes part in every step: distributed training waits for all of them.
         idle = [parameter.sum() * 0.0 for parameter in self._model.heads.parameters()]
         entity, none = torch.stack(idle).sum(), output.hidden.new_zeros(())
+        attribute = none
         over_pairs = _PairLosses(none, none, none)
         if self._learned == "relations":  # a batch without pairs would leave the encoder out
             entity, predict = entity + output.hidden.sum() * 0.0, False
@@ -156,9 +170,18 @@ class JointLoss:
             emissions, word_mask = _word_emissions(output.emissions[task][index], chosen)
             if self._learned != "relations":
                 entity = entity + self._entity_loss(task, emissions, word_mask, chosen)
+            described = self._attributes and bool(self._tasks[task].attributes)
+            wanted = described or self._learned != "entities"
+            predicted = self._predict(task, emissions, chosen) if predict and wanted else None
+            if described:
+                attribute = attribute + self._attribute_loss(
+                    task,
+                    output.hidden[index],
+                    attention_mask[index],
+                    build_mentions(chosen, predicted),
+                )
             if self._learned == "entities":
                 continue
-            predicted = self._predict(task, emissions, chosen) if predict else None
             attention = output.attention[index] if output.attention is not None else None
             over_pairs += self._relation_losses(
                 task,
@@ -168,7 +191,8 @@ class JointLoss:
                 build_pairs(chosen, predicted, max_pairs=self._max_pairs, rng=self.generator),
             )
         scale = SCALE / len(examples)
-        return Losses(entity * scale, *(loss * scale for loss in over_pairs.parts))
+        relation, attention, cross_attention = (loss * scale for loss in over_pairs.parts)
+        return Losses(entity * scale, relation, attention, cross_attention, attribute * scale)
 
     def _entity_loss(
         self, task: str, emissions: Tensor, word_mask: Tensor, examples: Sequence[Example]
@@ -189,6 +213,22 @@ class JointLoss:
         scores = emissions.detach().cpu().numpy()
         found = find_mentions(crf, scores, [example.layout for example in examples])
         return [[span for span, _ in mentions] for mentions in found]
+
+    def _attribute_loss(
+        self, task: str, hidden: Tensor, attention_mask: Tensor, batch: MentionBatch | None
+    ) -> Tensor:
+        if batch is None:
+            return hidden.new_zeros(())
+        rows, spans, possible, soft = (
+            torch.from_numpy(values).to(hidden.device)
+            for values in (batch.rows, batch.spans, batch.possible, batch.soft)
+        )
+        own = self._tasks[task]
+        scores = self._model.describe(task, hidden[rows], attention_mask[rows], spans).float()
+        loss = attribute_loss(own, scores, possible)
+        if batch.soft.any():
+            loss = loss + soft_attribute_loss(own, scores, soft, temperature=self._temperature)
+        return loss
 
     def _relation_losses(
         self,

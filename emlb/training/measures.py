@@ -15,14 +15,15 @@ from emlb_runtime.records import Document
 from .config import Learned
 
 Measures = dict[str, dict[str, float]]
-"""Per section, ``entities`` and ``relations``, its measures by name; fractions of one."""
+"""Per section, ``entities``, ``relations`` and ``attributes``, its measures by name; fractions of
+one."""
 
 _ROWS: Mapping[str, tuple[Key, ...]] = {
     "entities": (("entities", "micro", "strict"), ("entities", "macro", "characters")),
     "relations": (("relations", "micro", "strict"),),
 }
 _COLUMNS = {"precision": "P", "recall": "R", "f1": "F1", "mdice": "mDice"}
-_SINGULAR = {"entities": "entity", "relations": "relation"}
+_SINGULAR = {"entities": "entity", "relations": "relation", "attributes": "attribute"}
 
 
 def measure(
@@ -66,7 +67,7 @@ def render(measures: Mapping[str, Measures], score: float) -> str:
     """
     columns = [
         (section, name)
-        for section in _ROWS
+        for section in (*_ROWS, "attributes")
         for name in _COLUMNS
         if any(name in sections.get(section, {}) for sections in measures.values())
     ]

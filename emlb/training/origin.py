@@ -64,6 +64,7 @@ class Origin:
             head_dropout=sizes.head_dropout,
             entity_head=sizes.entity_head,
             relation_head=sizes.relation_head,
+            attribute_width=sizes.attribute_width,
         )
 
     def describe(self) -> dict[str, str] | None:

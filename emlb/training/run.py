@@ -211,7 +211,7 @@ def prepare(
                 examples += make_examples(documents, supervision, pipeline, once)
             corpora.append((corpus, supervision))
             unused[corpus.config.name] = dict(counts)
-            _announce(corpus, counts, say)
+            _announce(corpus, supervision, counts, say)
     if config.distillation.teachers:
         raw = RawNotes(
             data=Path(config.data),
@@ -244,7 +244,18 @@ def prepare(
     return Prepared(tasks, corpora, scored, examples, unused), model
 
 
-def _announce(corpus: Corpus, unused: Counter[str], say: Say) -> None:
+def never_marked(corpus: Corpus, supervision: Supervision) -> list[str]:
+    """Attributes that a corpus is said to annotate in full and that no mention of it has."""
+    stated = {
+        name
+        for document in corpus.split.train
+        for entity in document.entities
+        for name in entity.attributes
+    }
+    return sorted({name for name, _, _ in supervision.coverage.marked} - stated)
+
+
+def _announce(corpus: Corpus, supervision: Supervision, unused: Counter[str], say: Say) -> None:
     split = corpus.split
     say(
         f"{corpus.config.name}: {len(split.train)} training, {len(split.dev)} development, "
@@ -252,6 +263,11 @@ def _announce(corpus: Corpus, unused: Counter[str], say: Say) -> None:
     )
     for reason, count in unused.most_common():
         say(f"  not used: {count} × {reason}")
+    for name in never_marked(corpus, supervision):
+        say(
+            f"  warning: no mention is marked with {name}, so every one counts as the default; if "
+            "the corpus does not annotate it, leave it out of full"
+        )
     for reason, count in corpus.report.remarked().most_common():
         say(f"  used, with a remark: {count} × {reason}")
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
 
@@ -30,11 +30,14 @@ class Stored:
         labels: (W, E) mean marginals.
         pairs: (P, 2) head and tail mention.
         relations: (P, R) mean probabilities.
+        attributes: (S, V) mean probabilities of the attribute values of the window's mentions;
+            zeros where no teacher has any. Without mentions of a task with attributes (0, 0).
     """
 
     labels: NDArray[np.float16]
     pairs: NDArray[np.int64]
     relations: NDArray[np.float16]
+    attributes: NDArray[np.float16] = field(default_factory=lambda: np.zeros((0, 0), np.float16))
 
 
 def fingerprint(
@@ -68,6 +71,7 @@ def save_targets(path: Path, question: str, targets: Sequence[Stored]) -> None:
     """Write targets; a file that is there is replaced when the new one is whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.{os.getpid()}.part")  # processes of one run write it all
+    described = [item.attributes for item in targets if item.attributes.size]
     save_file(
         {
             "words": np.array([len(item.labels) for item in targets], dtype=np.int64),
@@ -75,6 +79,13 @@ def save_targets(path: Path, question: str, targets: Sequence[Stored]) -> None:
             "labels": np.concatenate([item.labels for item in targets]),
             "joined": np.concatenate([item.pairs for item in targets]),
             "relations": np.concatenate([item.relations for item in targets]),
+            "mentions": np.array(
+                [len(item.attributes) if item.attributes.size else 0 for item in targets],
+                dtype=np.int64,
+            ),
+            "attributes": (
+                np.concatenate(described) if described else np.zeros((0, 0), np.float16)
+            ),
         },
         part,
         metadata={"question": question},
@@ -89,9 +100,9 @@ def load_targets(path: Path, question: str) -> list[Stored] | None:
         with safe_open(path, framework="numpy") as file:
             if (file.metadata() or {}).get("question") != question:
                 return None
-            words, pairs, labels, joined, relations = (
-                file.get_tensor(name)
-                for name in ("words", "pairs", "labels", "joined", "relations")
+            names = ("words", "pairs", "labels", "joined", "relations", "mentions", "attributes")
+            words, pairs, labels, joined, relations, mentions, attributes = map(
+                file.get_tensor, names
             )
     except (FileNotFoundError, SafetensorError):
         return None
@@ -102,6 +113,7 @@ def load_targets(path: Path, question: str) -> list[Stored] | None:
             np.split(labels, np.cumsum(words)[:-1]),
             np.split(joined, ends),
             np.split(relations, ends),
+            np.split(attributes, np.cumsum(mentions)[:-1]),
             strict=True,
         )
     ]

@@ -1,9 +1,10 @@
 """Soft targets of an ensemble, on raw notes and on the annotated corpora.
 
-The mean over the teachers of each label's marginal probability at each word, and of each
-relation's probability for each pair of mentions: the annotated mentions where a corpus annotates
-them, else those on the best path of the mean marginals. What the teachers are unsure of is taught
-as unsure, and partly annotated corpora learn the rest of the schema.
+The mean over the teachers of each label's marginal probability at each word, of each relation's
+probability for each pair of mentions, and of each attribute value's for each mention: the annotated
+mentions where a corpus annotates them, else those on the best path of the mean marginals. What the
+teachers are unsure of is taught as unsure, and partly annotated corpora learn the rest of the
+schema.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from .distillation import best_path
 from .raw_notes import RawNotes, RawWindow, check_doubted, read_windows
 from .soft_store import Stored, fingerprint, load_targets, save_targets
 from .start import load_alike
-from .teachers import Teacher
+from .teachers import Teacher, View
 
 _BATCH = 16
 
@@ -171,8 +172,30 @@ def _answer(teachers: Sequence[Teacher], task: Task, asked: Sequence[_Asked]) ->
                 found, seen_pairs = teacher.relations(view, item.source, mentions, pairs)
                 scores += found / len(teachers)
                 known &= seen_pairs
-        answers.append(Stored(labels, pairs[known], scores[known].astype(np.float16)))
+        described = _describe(teachers, task, own, item.source, mentions)
+        answers.append(Stored(labels, pairs[known], scores[known].astype(np.float16), described))
     return answers
+
+
+def _describe(
+    teachers: Sequence[Teacher],
+    task: Task,
+    views: Sequence[View],
+    source: WindowText,
+    mentions: Sequence[WordSpan],
+) -> NDArray[np.float16]:
+    """(S, V) the mean probabilities of attribute values; zeros where there are none.
+
+    Teachers that were trained without attributes say nothing of them.
+    """
+    scores = np.zeros((len(mentions), task.n_attribute_values))
+    known = np.ones(len(mentions), dtype=bool)
+    able = [(t, view) for t, view in zip(teachers, views, strict=True) if t.has_attributes]
+    for teacher, view in able:
+        found, seen = teacher.attributes(view, source, mentions)
+        scores += found / len(able)
+        known &= seen
+    return np.where(known[:, None], scores, 0.0).astype(np.float16)
 
 
 def find_mentions(task: Task, labels: NDArray[np.float16]) -> tuple[WordSpan, ...]:
@@ -187,6 +210,7 @@ class _Weighing:
 
     def __init__(self, config: DistillationConfig, task: Task) -> None:
         self._labels = config.label_weight
+        self._columns = task.attribute_columns
         self._relations = np.array(
             [
                 0.0 if type in config.doubted else config.relation_weight
@@ -197,7 +221,14 @@ class _Weighing:
 
     def __call__(self, stored: Stored) -> SoftTargets:
         return SoftTargets(
-            stored.labels, stored.pairs, stored.relations, self._labels, self._relations
+            stored.labels,
+            stored.pairs,
+            stored.relations,
+            self._labels,
+            self._relations,
+            {name: stored.attributes[:, own] for name, own in self._columns.items()}
+            if stored.attributes.size
+            else {},
         )
 
 

@@ -54,7 +54,8 @@ class Start:
         Raises:
             ConfigError: naming the setting and the value that fits.
         """
-        for setting in _SIZES:
+        described = any(task.attributes for task in self.tasks)
+        for setting in (*_SIZES, *(["attribute_width"] if described else [])):
             own, found = getattr(sizes, setting), self.architecture[setting]
             if own != found:
                 raise ConfigError(
@@ -88,6 +89,7 @@ class Start:
                     tasks=[match.task.to_json() for match in matches],
                     windows=asdict(windows),
                     head_dropout=sizes.head_dropout,
+                    attribute_width=sizes.attribute_width,
                     **{setting: getattr(sizes, setting) for setting in _SIZES},
                 )
             )
@@ -126,7 +128,9 @@ def load_start(place: str) -> Start:
     return Start(
         name=place,
         base=str(run.get("base") or run.get("config", {}).get("base") or ""),
-        architecture={name: getattr(config, name) for name in ("encoder", *_SIZES)},
+        architecture={
+            name: getattr(config, name) for name in ("encoder", "attribute_width", *_SIZES)
+        },
         tasks=tuple(config.task_list),
         weights=found.model.state_dict(),
         tokenizer=found.tokenizer,
@@ -140,7 +144,7 @@ def load_alike(
 
     Args:
         folder: of a run, or its ``model`` folder.
-        tasks: which it must have, type by type.
+        tasks: which it must have, type by type; attributes too, unless it has none.
         tokenizer: whose subwords it must have; None takes any.
         role: what it is to the run, for messages.
 
@@ -152,19 +156,28 @@ def load_alike(
     known = {task.name: task for task in found.model.config.task_list}
     for task in tasks:
         other = known.get(task.name)
-        if other is None or (other.entity_types, other.relation_types) != (
-            task.entity_types,
-            task.relation_types,
-        ):
+        if other is None or not _is_alike(other, task):
             raise ConfigError(
-                f"{role} {folder}: its task {task.name} does not have the same types in the "
-                "same order; train it with the same [[task]]"
+                f"{role} {folder}: its task {task.name} does not have the same types and "
+                "attributes in the same order; train it with the same [[task]]"
             )
     if tokenizer is None:
         return found
     if found.tokenizer.tokenizer.get_vocab() != tokenizer.tokenizer.get_vocab():
         raise ConfigError(f"{role} {folder}: its subwords are not those of the base")
     return found
+
+
+def _is_alike(other: Task, task: Task) -> bool:
+    """Whether a task has the types of the run's, and its attributes or none."""
+    values = [
+        [(attribute.name, attribute.values) for attribute in each.attributes]
+        for each in (other, task)
+    ]
+    types = (other.entity_types, other.relation_types)
+    return types == (task.entity_types, task.relation_types) and (
+        not values[0] or values[0] == values[1]
+    )
 
 
 def _of_bundle(bundle: Bundle) -> Start:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from emlb.data.soft import WindowText
 from emlb.model.pretrained import TrainedModel
+from emlb_runtime.attributes import probabilities
 from emlb_runtime.crf import Crf
 from emlb_runtime.labels import WordSpan
 from emlb_runtime.mentions import bar
@@ -149,6 +150,38 @@ class Teacher:
     def _view(state: NoteState, seen: Sequence[_Seen]) -> View:
         return View(state.tokens.start, state.tokens.end, tuple(seen))
 
+    @property
+    def has_attributes(self) -> bool:
+        """Whether it was trained with the student's attributes."""
+        return bool(self._task.attributes)
+
+    def attributes(
+        self, view: View, source: WindowText, mentions: Sequence[WordSpan]
+    ) -> tuple[Floats, NDArray[np.bool_]]:
+        """The probability (S, V) of each attribute value of some mentions, and which (S,) have one.
+
+        Args:
+            view: of the text.
+            source: the text.
+            mentions: on the student's word axis.
+        """
+        scores = np.zeros((len(mentions), self._task.n_attribute_values))
+        known = np.zeros(len(mentions), dtype=bool)
+        for window in view.seen if self._task.attributes and mentions else ():
+            spans, held = _spans_in(window, view, source, mentions)
+            todo = np.flatnonzero(held & ~known)
+            if len(todo):
+                found = self._pipeline.backend.describe(
+                    self._task.name,
+                    window.hidden[None],
+                    np.ones((1, len(window.hidden)), dtype=np.int64),
+                    spans[None],
+                )[0]
+                scaled = found[todo] / self._temperature
+                scores[todo] = probabilities(self._task.attributes, scaled)
+                known[todo] = True
+        return scores, known
+
     def relations(
         self, view: View, source: WindowText, mentions: Sequence[WordSpan], pairs: Ints
     ) -> tuple[Floats, NDArray[np.bool_]]:
@@ -160,27 +193,13 @@ class Teacher:
             mentions: on the student's word axis.
             pairs: (P, 2) head and tail, indices of ``mentions``.
         """
-        words = [
-            view.words_of(int(source.start[start]), int(source.end[end - 1]))
-            for start, end, _ in mentions
-        ]
         scores = np.zeros((len(pairs), len(self._task.relation_types)))
         known = np.zeros(len(pairs), dtype=bool)
         for window in view.seen:
-            stop = window.start + len(window.marginals)
-            held = np.array([window.start <= a < b <= stop for a, b in words], dtype=bool)
+            spans, held = _spans_in(window, view, source, mentions)
             todo = np.flatnonzero(held[pairs].all(axis=1) & ~known)
             if not len(todo):
                 continue
-            spans = np.array(
-                [
-                    (window.pieces[a - window.start], window.pieces[b - window.start], type)
-                    if inside
-                    else (0, 1, type)
-                    for (a, b), (_, _, type), inside in zip(words, mentions, held, strict=True)
-                ],
-                dtype=np.int64,
-            )
             for first in range(0, len(todo), _PAIRS):
                 chosen = todo[first : first + _PAIRS]
                 scores[chosen] = self._relate(window, spans, pairs[chosen])
@@ -199,3 +218,25 @@ class Teacher:
         scaled = np.clip(logits.astype(np.float64) / self._temperature, -60, 60)
         scores: Floats = allowed / (1 + np.exp(-scaled))
         return scores
+
+
+def _spans_in(
+    window: _Seen, view: View, source: WindowText, mentions: Sequence[WordSpan]
+) -> tuple[Ints, NDArray[np.bool_]]:
+    """The pieces (S, 3) of mentions in a window, and which of them (S,) it holds whole."""
+    words = [
+        view.words_of(int(source.start[start]), int(source.end[end - 1]))
+        for start, end, _ in mentions
+    ]
+    stop = window.start + len(window.marginals)
+    held = np.array([window.start <= a < b <= stop for a, b in words], dtype=bool)
+    spans = np.array(
+        [
+            (window.pieces[a - window.start], window.pieces[b - window.start], type)
+            if inside
+            else (0, 1, type)
+            for (a, b), (_, _, type), inside in zip(words, mentions, held, strict=True)
+        ],
+        dtype=np.int64,
+    )
+    return spans.reshape(-1, 3), held

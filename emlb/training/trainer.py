@@ -6,6 +6,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,8 @@ class JointTrainer(Trainer):
         **kwargs: Any,
     ) -> None:
         self._config = config.training
+        if not any(task.attribute for task in config.task):  # nothing to weigh or to log
+            self._config = replace(self._config, attribute_weight=0.0)
         self._joint = model
         self._say = say
         self._sums: Counter[str] = Counter()
@@ -65,7 +68,7 @@ class JointTrainer(Trainer):
             open_attention(model)
         # A part of the model while it trains: checkpoints, clipping and several processes
         # then treat learned loss weights as they do every parameter.
-        self._balance = LossBalance(config.training)
+        self._balance = LossBalance(self._config)
         model.add_module("balance", self._balance)
         self._scorer = scorer
         self._examples = examples
@@ -76,6 +79,7 @@ class JointTrainer(Trainer):
             learned=config.training.learned,
             cross_attention=config.training.cross_attention_weight > 0,
             temperature=config.distillation.temperature,
+            attributes=self._config.attribute_weight > 0,
         )
         super().__init__(
             model=model,

@@ -1,7 +1,8 @@
 """Weights of a trained model for one with other labels: rows are matched by the names of types.
 
-Entity types may be added, left out or put in another order, and relation types too. What the
-trained model knows keeps its weights; the rows of new types stay as they were initialised.
+Entity types may be added, left out or put in another order, and relation types, attributes and
+their values too. What the trained model knows keeps its weights; the rows of new types stay as
+they were initialised.
 """
 
 from __future__ import annotations
@@ -26,6 +27,10 @@ _AXES: dict[str, tuple[str, ...]] = {
     "relation.span_type.weight": ("entities",),
     "relation.output.weight": ("relations",),
     "relation.output.bias": ("relations",),
+    "attribute.piece_type.weight": ("entities",),
+    "attribute.span_type.weight": ("entities",),
+    "attribute.output.weight": ("values",),
+    "attribute.output.bias": ("values",),
 }
 """By the name of a task's parameter, what the first of its axes count."""
 
@@ -183,10 +188,15 @@ def _fill(weight: Tensor, found: Tensor, axes: Sequence[Axis]) -> Tensor:
 
 
 def _types(task: Task | None) -> tuple[str, ...]:
-    return () if task is None else (*task.entity_types, *task.relation_types)
+    if task is None:
+        return ()
+    attributes = (attribute.name for attribute in task.attributes)
+    return (*task.entity_types, *task.relation_types, *attributes)
 
 
 def _names(task: Task, axis: str) -> tuple[str, ...]:
     if axis == "labels":
         return task.scheme.names
+    if axis == "values":
+        return tuple(f"{a.name}={value}" for a in task.attributes for value in a.values)
     return task.entity_types if axis == "entities" else task.relation_types

@@ -67,8 +67,7 @@ def render_card(
         "English only. Mentions are contiguous and do not nest. Relations are found between "
         f"mentions of one window ({config.windows.max_pieces} word pieces, about "
         f"{config.windows.max_pieces * 4 // 5 // 10 * 10} words). Letter case is ignored if the "
-        "base ignores it. Negated and "
-        "hypothetical findings are entities like any other. " + _meaning(config),
+        f"base ignores it. {_negated(config)} " + _meaning(config),
         _int8(provenance) if "int8" in config.encoders else "This bundle has no int8 encoder.",
     ]
     if "fp16" in config.encoders:
@@ -98,6 +97,15 @@ def _int8(provenance: Mapping[str, Any]) -> str:
     )
 
 
+def _negated(config: BundleConfig) -> str:
+    if any(attribute.nonfactual for task in config.tasks for attribute in task.attributes):
+        return (
+            "Negated and hypothetical findings are entities like any other; their attributes say "
+            "so, and a relation of such a mention is not asserted."
+        )
+    return "Negated and hypothetical findings are entities like any other."
+
+
 def _meaning(config: BundleConfig) -> str:
     tuned = (*config.tasks, *(task for tasks in config.tuned.values() for task in tasks))
     if all(task.calibration for task in tuned):
@@ -117,6 +125,13 @@ def _task(task: Mapping[str, Any]) -> str:
         if (words := task["reach"].get(relation)) is not None:
             asked += f", at most {words} words apart"
         lines.append(f"- `{relation}` ({asked}): {', '.join(signatures)}")
+    for attribute in task.get("attributes", ()):
+        others = [value for value in attribute["values"] if value != attribute["default"]]
+        types = ", ".join(attribute["entity_types"]) or "every entity"
+        lines.append(
+            f"- attribute `{attribute['name']}` of {types}: {', '.join(others)}; else "
+            f"{attribute['default']}"
+        )
     return "\n".join(lines)
 
 
@@ -189,7 +204,8 @@ def _checks(checks: Checks) -> str:
     lines = [
         f"- torch to ONNX fp32, {tensors.shapes} shapes: largest absolute difference "
         f"{tensors.hidden:.1e} (hidden states), {tensors.emissions:.1e} (emissions), "
-        f"{tensors.logits:.1e} (relation logits)",
+        f"{tensors.logits:.1e} (relation logits)"
+        + (f", {tensors.attributes:.1e} (attribute scores)" if tensors.attributes else ""),
         f"- decoded on {decoded.notes} notes: {decoded.entities} entities and "
         f"{decoded.relations} relations, identical",
     ]
@@ -197,12 +213,20 @@ def _checks(checks: Checks) -> str:
         lines.append(
             f"- int8 against fp32 on the same notes: F1 {100 * checks.quantized.entity_f1:.1f} "
             f"(entities), {100 * checks.quantized.relation_f1:.1f} (relations)"
+            + _of_attributes(checks.quantized)
         )
     if checks.half:
         lines.append(
             f"- fp16 against fp32 on the same notes: F1 {100 * checks.half.entity_f1:.1f} "
-            f"(entities), {100 * checks.half.relation_f1:.1f} (relations); at least 99 is asked"
+            f"(entities), {100 * checks.half.relation_f1:.1f} (relations)"
+            f"{_of_attributes(checks.half)}; at least 99 is asked"
         )
     if checks.loss:
         lines.append(f"- {checks.loss}, each with thresholds of its own (strict micro F1)")
     return "\n".join(lines)
+
+
+def _of_attributes(agreement: Agreement) -> str:
+    """How far attributes agree, where there are any."""
+    said = f", {100 * agreement.attribute_f1:.1f} (attributes)"
+    return said if agreement.attributes else ""

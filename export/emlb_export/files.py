@@ -21,7 +21,7 @@ from emlb_runtime.bundle import CONFIG_NAME, BundleConfig
 from emlb_runtime.weights import UNNAMED
 
 from .naming import Arrays, complete, fold, names_of, rename, strip
-from .onnx import export_encoder, export_relations
+from .onnx import export_attributes, export_encoder, export_relations
 from .quantize import quantize
 
 FP32_NAME, FP16_NAME, INT8_NAME = "encoder.onnx", "encoder_fp16.onnx", "encoder_int8.onnx"
@@ -35,14 +35,21 @@ class Whole:
     Attributes:
         encoder: its file.
         relations: file per task that has relations.
+        attributes: file per task whose mentions have attributes.
         state: the model's tensors as export folds them.
         names: of the weights that a bundle keeps apart from the graphs.
     """
 
     encoder: Path
     relations: Mapping[str, Path]
+    attributes: Mapping[str, Path]
     state: Arrays
     names: frozenset[str]
+
+    @property
+    def graphs(self) -> tuple[Path, ...]:
+        """All files."""
+        return (self.encoder, *self.relations.values(), *self.attributes.values())
 
 
 def write_whole(model: EmlbModel, folder: Path) -> Whole:
@@ -72,7 +79,12 @@ def write_whole(model: EmlbModel, folder: Path) -> Whole:
         if task.relation_types:
             export_relations(model, task.name, folder / "raw.onnx")
             relations[task.name] = finish(folder / f"relations_{task.name}.onnx")
-    return Whole(encoder, relations, state, frozenset(names))
+    attributes: dict[str, Path] = {}
+    for task in model.config.task_list:
+        if task.attributes:
+            export_attributes(model, task.name, folder / "raw.onnx")
+            attributes[task.name] = finish(folder / f"attributes_{task.name}.onnx")
+    return Whole(encoder, relations, attributes, state, frozenset(names))
 
 
 def write_networks(
@@ -87,7 +99,7 @@ def write_networks(
     """Graphs, weights, CRF and tokenizer into the scratch folder; all of it fp32."""
     model, tasks = trained.model, trained.model.config.task_list
     taken: Arrays = {}
-    for path in (whole.encoder, *whole.relations.values()):
+    for path in whole.graphs:
         taken |= write_stripped(onnx.load(str(path)), whole, scratch / path.name)
     write_weights(scratch, complete(taken, whole.state))
     crf: dict[str, np.ndarray] = {}
@@ -111,6 +123,7 @@ def write_networks(
         encoders={"fp32": FP32_NAME},
         default_precision="fp32",
         relations={task: path.name for task, path in whole.relations.items()},
+        attributes={task: path.name for task, path in whole.attributes.items()},
         crf="crf.safetensors",
         tokenizer="tokenizer.json",
         files={},
@@ -126,21 +139,23 @@ def write_networks(
 def _architecture(model: EmlbModel) -> dict[str, Any]:
     """See ``BundleConfig.architecture``."""
     config = model.config
-    names = ("relation_width", "relation_heads", "head_dropout", "entity_head", "relation_head")
+    names = ["relation_width", "relation_heads", "head_dropout", "entity_head", "relation_head"]
+    if any(task.attributes for task in config.task_list):
+        names.append("attribute_width")
     return {"encoder": dict(config.encoder)} | {name: getattr(config, name) for name in names}
 
 
 def add_int8(whole: Whole, scratch: Path, config: BundleConfig) -> BundleConfig:
     """Turn a bundle's weights into levels and scales, and add the graphs that multiply them.
 
-    The matrices of relation heads are behind layer norms, or take the encoder's output, which
-    has left one: their inputs need no ranges of their own.
+    The matrices of the relation and attribute heads are behind layer norms, or take the
+    encoder's output, which has left one: their inputs need no ranges of their own.
 
     Returns:
         The configuration, with int8 as default.
     """
     taken: Arrays = {}
-    for path in (whole.encoder, *whole.relations.values()):
+    for path in whole.graphs:
         floats = strip(onnx.load(str(path)), whole.names)
         name = f"{path.stem}_int8.onnx"
         raw, optimised = path.with_name("raw.onnx"), path.with_name(name)
@@ -149,10 +164,12 @@ def add_int8(whole: Whole, scratch: Path, config: BundleConfig) -> BundleConfig:
         taken |= floats | write_stripped(onnx.load(str(optimised)), whole, scratch / name)
     write_weights(scratch, complete(taken, whole.state))
     relations = {task: f"{path.stem}_int8.onnx" for task, path in whole.relations.items()}
+    attributes = {task: f"{path.stem}_int8.onnx" for task, path in whole.attributes.items()}
     config = replace(
         config,
         encoders={**config.encoders, "int8": INT8_NAME},
         relations_int8=relations,
+        attributes_int8=attributes,
         default_precision="int8",
     )
     return seal(scratch, config)

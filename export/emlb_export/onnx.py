@@ -1,8 +1,8 @@
-"""Torch to ONNX: the encoder with all tasks' emissions, and one relation head per task.
+"""Torch to ONNX: the encoder with all tasks' emissions, and the other heads of each task.
 
 Plain BERT is written by ``PlainBert``, traced by torch's TorchScript exporter, which keeps
 every axis dynamic. Every other encoder goes through optimum (``optimum_graphs``, which the
-extra ``[optimum]`` brings), and so do the relation heads on it.
+extra ``[optimum]`` brings), and so do the relation heads on it. Attribute heads are traced.
 """
 
 from __future__ import annotations
@@ -85,6 +85,37 @@ def export_relations(model: EmlbModel, task: str, path: Path) -> None:
             "spans": {0: "windows", 1: "spans"},
             "pairs": {0: "windows", 1: "pairs"},
             "logits": {0: "windows", 1: "pairs"},
+        },
+    )
+
+
+def export_attributes(model: EmlbModel, task: str, path: Path) -> None:
+    """Write ``hidden, attention_mask, spans → scores`` of one task that has attributes.
+
+    Args:
+        model: in evaluation mode, on the CPU.
+        task: whose head.
+        path: the file to write.
+
+    Raises:
+        ArtefactError: as ``export_encoder``.
+    """
+    hidden = torch.zeros((2, 9, model.config.encoder_config.hidden_size))
+    mask = torch.ones((2, 9), dtype=torch.long)
+    spans = torch.tensor([[[1, 3, 0], [4, 5, 0], [6, 8, 0]]] * 2)
+    head = model.head(task).attribute
+    assert head is not None  # the caller looks at the task
+    _export(
+        head.eval(),
+        (hidden, mask, spans),
+        path,
+        ["hidden", "attention_mask", "spans"],
+        ["scores"],
+        {
+            "hidden": {0: "windows", 1: "pieces"},
+            "attention_mask": {0: "windows", 1: "pieces"},
+            "spans": {0: "windows", 1: "spans"},
+            "scores": {0: "windows", 1: "spans"},
         },
     )
 

@@ -20,7 +20,7 @@ from emlb.model.model import EmlbModel
 from emlb_runtime.arithmetic import Products
 
 from .files import optimise
-from .onnx import export_encoder, export_relations
+from .onnx import export_attributes, export_encoder, export_relations
 from .optimum_extra import PRESETS
 from .optimum_graphs import quiet_optimum
 
@@ -64,6 +64,15 @@ def write_relations(model: EmlbModel, targets: Mapping[str, Path], *, preset: st
     for task, target in targets.items():
         with _scratch(target) as raw:
             export_relations(model, task, raw)
+            quantize(raw, raw, preset=preset)
+            optimise(raw, target)
+
+
+def write_attributes(model: EmlbModel, targets: Mapping[str, Path], *, preset: str) -> None:
+    """Write a model's int8 attribute heads as optimum makes them; see ``write_relations``."""
+    for task, target in targets.items():
+        with _scratch(target) as raw:
+            export_attributes(model, task, raw)
             quantize(raw, raw, preset=preset)
             optimise(raw, target)
 

@@ -33,16 +33,20 @@ def add_int8(
     """
     if quantizer == OWN:
         return files.add_int8(whole, scratch, config)
-    from .optimum_quantize import PRODUCTS, write_encoder, write_relations
+    from .optimum_quantize import PRODUCTS, write_attributes, write_encoder, write_relations
 
     relations = {task: f"{path.stem}_int8.onnx" for task, path in whole.relations.items()}
+    attributes = {task: f"{path.stem}_int8.onnx" for task, path in whole.attributes.items()}
     write_encoder(model, scratch / INT8_NAME, preset=quantizer)
     heads = {task: scratch / name for task, name in relations.items()}
     write_relations(model, heads, preset=quantizer)
+    described = {task: scratch / name for task, name in attributes.items()}
+    write_attributes(model, described, preset=quantizer)
     config = replace(
         config,
         encoders={**config.encoders, "int8": INT8_NAME},
         relations_int8=relations,
+        attributes_int8=attributes,
         default_precision="int8",
         int8_products=PRODUCTS[quantizer],
         provenance={**config.provenance, "quantizer": quantizer},

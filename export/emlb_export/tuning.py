@@ -61,6 +61,8 @@ class Loss:
         relations: likewise, end to end.
         n_entities: annotated ones.
         n_relations: likewise.
+        attributes: points of a hundred, end to end.
+        n_attributes: annotated values that differ from the default.
     """
 
     documents: int
@@ -68,6 +70,8 @@ class Loss:
     relations: float
     n_entities: int
     n_relations: int
+    attributes: float = 0.0
+    n_attributes: int = 0
 
     @classmethod
     def between(cls, fp32: Tuned, int8: Tuned) -> Loss:
@@ -80,21 +84,35 @@ class Loss:
             100 * (relations.f1 - after.relations.strict.micro.f1),
             entities.gold,
             relations.gold,
+            *_attribute_loss(before, after),
         )
 
     def exceeds(self, limit: float) -> bool:
         """Whether either loss is above a limit, and above what ``CHANCE`` annotations weigh."""
         return any(
             loss > max(limit, 100 * CHANCE / n)
-            for loss, n in ((self.entities, self.n_entities), (self.relations, self.n_relations))
+            for loss, n in (
+                (self.entities, self.n_entities),
+                (self.relations, self.n_relations),
+                (self.attributes, self.n_attributes),
+            )
             if n
         )
 
     def __str__(self) -> str:
+        said = f", {self.attributes:+.2f} of attributes" if self.n_attributes else ""
         return (
             f"int8 loses {self.entities:+.2f} F1 of entities and {self.relations:+.2f} of "
-            f"relations on {self.documents} development documents"
+            f"relations{said} on {self.documents} development documents"
         )
+
+
+def _attribute_loss(before: Scores, after: Scores) -> tuple[float, int]:
+    """Points of F1 that attributes lose end to end, and how many there are."""
+    if before.attributes is None or after.attributes is None:
+        return 0.0, 0
+    gold = before.attributes.found.micro
+    return 100 * (gold.f1 - after.attributes.found.micro.f1), gold.gold
 
 
 def find_development(

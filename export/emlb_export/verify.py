@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from emlb.evaluation import score
+from emlb.evaluation.attributes import stated_values
 from emlb_runtime.backend import Backend
 from emlb_runtime.errors import ArtefactError
 from emlb_runtime.pipeline import Pipeline
@@ -34,17 +35,19 @@ class TensorParity:
         hidden: largest absolute difference of hidden states at real pieces.
         emissions: likewise of emissions.
         logits: likewise of relation logits.
+        attributes: likewise of attribute scores.
     """
 
     shapes: int
     hidden: float
     emissions: float
     logits: float
+    attributes: float = 0.0
 
     @property
     def worst(self) -> float:
-        """The largest of the three."""
-        return max(self.hidden, self.emissions, self.logits)
+        """The largest of them."""
+        return max(self.hidden, self.emissions, self.logits, self.attributes)
 
 
 def compare_tensors(
@@ -70,7 +73,7 @@ def compare_tensors(
         ArtefactError: if the outputs differ in names or shapes, or hold NaN.
     """
     rng = np.random.default_rng(seed)
-    worst = {"hidden": 0.0, "emissions": 0.0, "logits": 0.0}
+    worst = {"hidden": 0.0, "emissions": 0.0, "logits": 0.0, "attributes": 0.0}
     shapes = [
         (batch, pieces, pairs)
         for batch in BATCHES
@@ -90,9 +93,15 @@ def compare_tensors(
                 worst["emissions"],
                 _difference(left.emissions[task.name], right.emissions[task.name], real),
             )
+            spans, pairs = _random_pairs(rng, mask, n_pairs, len(task.entity_types))
+            if task.attributes:
+                scores = [
+                    backend.describe(task.name, left.hidden, mask, spans[:, : n_pairs + 1])
+                    for backend in (reference, candidate)
+                ]
+                worst["attributes"] = max(worst["attributes"], _difference(*scores))
             if not task.relation_types:
                 continue
-            spans, pairs = _random_pairs(rng, mask, n_pairs, len(task.entity_types))
             logits = [
                 backend.relate(task.name, left.hidden, mask, spans, pairs)
                 for backend in (reference, candidate)
@@ -132,7 +141,8 @@ def check_tensors(parity: TensorParity) -> None:
     if parity.worst > TOLERANCE:
         raise ArtefactError(
             f"torch and ONNX differ by {parity.worst:.2g} (hidden {parity.hidden:.2g}, emissions "
-            f"{parity.emissions:.2g}, logits {parity.logits:.2g}); at most {TOLERANCE:g} is allowed"
+            f"{parity.emissions:.2g}, logits {parity.logits:.2g}, attributes "
+            f"{parity.attributes:.2g}); at most {TOLERANCE:g} is allowed"
         )
 
 
@@ -146,6 +156,8 @@ class Agreement:
         relations: its relations.
         entity_f1: strict F1 of the candidate's entities against the reference's.
         relation_f1: likewise of relations; 1.0 if neither has any.
+        attributes: attribute values of the reference that differ from the default.
+        attribute_f1: likewise of these.
     """
 
     notes: int
@@ -153,17 +165,20 @@ class Agreement:
     relations: int
     entity_f1: float
     relation_f1: float
+    attributes: int = 0
+    attribute_f1: float = 1.0
 
     @property
     def identical(self) -> bool:
-        """Whether every entity and relation is the same."""
-        return self.entity_f1 == 1.0 and self.relation_f1 == 1.0
+        """Whether every entity, relation and attribute is the same."""
+        return self.entity_f1 == self.relation_f1 == self.attribute_f1 == 1.0
 
 
 def compare_decoded(reference: Pipeline, candidate: Pipeline, notes: Sequence[Note]) -> Agreement:
     """Extract notes with both and compare what comes out."""
     left, right = reference.run(notes), candidate.run(notes)
-    scores = score(left, right)
+    scores = score(left, right, marked=stated_values((*left, *right)))
+    said = scores.attributes.found.micro if scores.attributes else None
     n_entities, n_relations = _count(left)
     other_entities, other_relations = _count(right)
     entity_f1 = scores.entities.strict.micro.f1
@@ -174,6 +189,8 @@ def compare_decoded(reference: Pipeline, candidate: Pipeline, notes: Sequence[No
         relations=n_relations,
         entity_f1=entity_f1 if n_entities + other_entities else 1.0,
         relation_f1=relation_f1 if n_relations + other_relations else 1.0,
+        attributes=said.gold if said else 0,
+        attribute_f1=said.f1 if said else 1.0,
     )
 
 
@@ -194,5 +211,6 @@ def check_decoded(agreement: Agreement) -> None:
         raise ArtefactError(
             f"torch and ONNX decode {agreement.notes} notes differently: F1 "
             f"{agreement.entity_f1:.4f} of {agreement.entities} entities, "
-            f"{agreement.relation_f1:.4f} of {agreement.relations} relations"
+            f"{agreement.relation_f1:.4f} of {agreement.relations} relations, "
+            f"{agreement.attribute_f1:.4f} of {agreement.attributes} attributes"
         )

@@ -51,3 +51,13 @@ class Backend(Protocol):
             spans: (B, S, 3) first piece, one past the last piece, type index.
             pairs: (B, P, 2) indices into the window's spans, head then tail.
         """
+
+    def describe(self, task: str, hidden: Floats, attention_mask: Ints, spans: Ints) -> Floats:
+        """Attribute scores (B, S, V) of mentions, before the softmax of each attribute.
+
+        Args:
+            task: whose head to ask; one that has attributes.
+            hidden: (B, T, D) of ``encode``.
+            attention_mask: (B, T).
+            spans: (B, S, 3) first piece, one past the last piece, type index.
+        """

@@ -25,7 +25,7 @@ from .bundle_config import (
     BundleConfig,
 )
 from .checks.graph import Network, read_network
-from .checks.networks import check_encoder, check_relations
+from .checks.networks import check_attributes, check_encoder, check_relations
 from .checks.scores import check_scores
 from .checks.tokenizer_json import check_tokenizer
 from .errors import BundleError
@@ -64,6 +64,7 @@ class Contents:
     Attributes:
         encoder: ONNX file of one precision.
         relations: ONNX file per task that has relations.
+        attributes: ONNX file per task whose mentions have attributes.
         crf: safetensors file.
         tokenizer: JSON file.
         given: per ONNX file the weights that it reads; empty where graphs hold their own.
@@ -73,6 +74,7 @@ class Contents:
     relations: Mapping[str, bytes]
     crf: bytes
     tokenizer: bytes
+    attributes: Mapping[str, bytes] = field(default_factory=dict)
     given: Mapping[str, Given] = field(default_factory=dict)
 
 
@@ -210,13 +212,17 @@ class _Opener:
                 task: self._relations(task, file, kind)
                 for task, file in config.relations_of(precision).items()
             }
+            attributes = {
+                task: self._attributes(task, file, kind)
+                for task, file in config.attributes_of(precision).items()
+            }
             crf, tokenizer = self._read(config.crf), self._read(config.tokenizer)
             self._check(config.crf, lambda: check_scores(crf, labels=config.labels))
             self._check(config.tokenizer, lambda: self._tokenizer(tokenizer, network))
         finally:
             for pending in self._hashes:
                 pending.result()
-        return Contents(encoder, relations, crf, tokenizer, self._given)
+        return Contents(encoder, relations, crf, tokenizer, attributes, self._given)
 
     def _network(self, name: str, data: bytes) -> Network:
         weights = self._weights
@@ -235,6 +241,18 @@ class _Opener:
             name,
             lambda: check_relations(
                 network, width=config.width, n_relations=n_relations, hidden_kind=kind
+            ),
+        )
+        return data
+
+    def _attributes(self, task: str, name: str, kind: int) -> bytes:
+        data, config = self._read(name), self._bundle.config
+        n_values = {task.name: task.n_attribute_values for task in config.tasks}[task]
+        network = self._network(name, data)
+        self._check(
+            name,
+            lambda: check_attributes(
+                network, width=config.width, n_values=n_values, hidden_kind=kind
             ),
         )
         return data

@@ -64,6 +64,8 @@ class BundleConfig:
         relations_int8: file per task for int8, where it is another one.
         int8_products: the only kind of products that its int8 graphs take, where these hold
             weights of their own; None where the weights serve every kind.
+        attributes: file per task whose mentions have attributes; as for relations.
+        attributes_int8: likewise.
         architecture: what makes a trainable model of the weights: the arguments of
             ``EmlbConfig`` but tasks and windows; None if unknown.
     """
@@ -87,12 +89,19 @@ class BundleConfig:
     weights: str | None = None
     relations_int8: Mapping[str, str] = field(default_factory=dict)
     int8_products: Products | None = None
+    attributes: Mapping[str, str] = field(default_factory=dict)
+    attributes_int8: Mapping[str, str] = field(default_factory=dict)
     architecture: Mapping[str, Any] | None = None
 
     def relations_of(self, precision: str) -> dict[str, str]:
         """Per task, the file of the relation head that runs beside an encoder."""
         own = self.relations_int8 if precision == "int8" else {}
         return {**self.relations, **own}
+
+    def attributes_of(self, precision: str) -> dict[str, str]:
+        """Per task, the file of the attribute head that runs beside an encoder."""
+        own = self.attributes_int8 if precision == "int8" else {}
+        return {**self.attributes, **own}
 
     def tasks_of(self, precision: str) -> tuple[Task, ...]:
         """The tasks with the thresholds and calibration of a precision."""
@@ -140,6 +149,14 @@ class BundleConfig:
             "default_precision": self.default_precision,
             "relations": dict(self.relations),
             "relations_int8": dict(self.relations_int8),
+            **(
+                {
+                    "attributes": dict(self.attributes),
+                    "attributes_int8": dict(self.attributes_int8),
+                }
+                if self.attributes
+                else {}
+            ),
             "weights": self.weights,
             "int8_products": self.int8_products,
             "crf": self.crf,
@@ -212,12 +229,18 @@ class BundleConfig:
         related = {task.name for task in self.tasks if task.relation_types}
         if {*self.relations, *self.relations_int8} - related:
             raise BundleError(f"{CONFIG_NAME}: a relation head of no task that has relations")
+        described = {task.name for task in self.tasks if task.attributes}
+        if set(self.attributes) != described or set(self.attributes_int8) - described:
+            raise BundleError(
+                f"{CONFIG_NAME}: the attribute heads are not those of the tasks with attributes"
+            )
         for tasks in self.tuned.values():
             if list(map(_schema, tasks)) != list(map(_schema, self.tasks)):
                 raise BundleError(f"{CONFIG_NAME}: a precision is tuned for other tasks")
 
     def _check_files(self) -> None:
         used = [*self.encoders.values(), *self.relations.values(), *self.relations_int8.values()]
+        used += [*self.attributes.values(), *self.attributes_int8.values()]
         used += [self.crf, self.tokenizer, *([self.weights] if self.weights is not None else [])]
         for name in (*used, *self.files):
             plain = _PLAIN_NAME.fullmatch(name) and not _DEVICE.fullmatch(name.lower())
@@ -272,6 +295,8 @@ def _config(values: Mapping[str, Any]) -> BundleConfig:
         weights=None if (weights := values.get("weights")) is None else text(weights, "weights"),
         relations_int8=_names(values, "relations_int8") if "relations_int8" in values else {},
         int8_products=_products(values.get("int8_products")),
+        attributes=_names(values, "attributes") if "attributes" in values else {},
+        attributes_int8=_names(values, "attributes_int8") if "attributes_int8" in values else {},
         architecture=(
             None
             if (architecture := values.get("architecture")) is None
@@ -342,6 +367,7 @@ def _task(values: Any) -> Task:
         for name in types:
             if not text(name, f"one of {what}").strip() or name != name.strip():
                 raise BundleError(f"one of {what} is empty or has spaces at its ends")
+    _check_attributes(described.get("attributes", []))
     for name in ("name", "selection"):
         text(described[name], f"a task's {name}")
     for value in members(described["thresholds"], "thresholds").values():
@@ -356,3 +382,17 @@ def _task(values: Any) -> Task:
     if unknown := set(described) - set(task.to_json()):
         raise BundleError(f"task {task.name} has unknown members: {min(unknown)[:80]!a}")
     return task
+
+
+def _check_attributes(attributes: Any) -> None:
+    """Refuse attributes whose names cannot be shown, or that are too many."""
+    if not isinstance(attributes, list) or len(attributes) > MAX_TYPES:
+        raise BundleError(f"attributes is not a list of up to {MAX_TYPES}")
+    for attribute in attributes:
+        described = members(attribute, "an attribute")
+        text(described["name"], "an attribute's name")
+        values = described["values"]
+        if not isinstance(values, list) or len(values) > MAX_TYPES:
+            raise BundleError(f"an attribute's values are not a list of up to {MAX_TYPES}")
+        for value in values:
+            text(value, "an attribute's value")

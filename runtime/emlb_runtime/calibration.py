@@ -7,7 +7,9 @@ ten are right. With o = log(p / (1 - p)) and the logistic function σ,
 
 * an entity of type e scores σ(a·o + b_e);
 * a triple of relation type r scores σ(u·o_head + v·o_relation + w·o_tail + c_r), for it can
-  be right only if both its mentions are.
+  be right only if both its mentions are;
+* the values of an attribute score softmax(a·z + b) of their log-probabilities z: how likely each
+  is, given that the mention is right.
 
 No slope is negative, so that a surer network never scores lower. Relations below ``FLOOR`` are
 not what a calibration is fitted to: their triples score 0, however sure the mentions are.
@@ -16,7 +18,7 @@ not what a calibration is fitted to: their triples score 0, however sure the men
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -35,6 +37,50 @@ MIN_ENTITY_SLOPE = 0.01
 
 
 @dataclass(frozen=True)
+class AttributeScaling:
+    """The parameters for the values of one attribute.
+
+    Attributes:
+        slope: a, of all values.
+        offsets: b, per value.
+        threshold: the probability from which a value other than the default is stated.
+
+    Raises:
+        ConfigError: if a parameter is not a number of sensible size, the slope not positive, or
+            the threshold no probability.
+    """
+
+    slope: float
+    offsets: Mapping[str, float]
+    threshold: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not MIN_ENTITY_SLOPE <= self.slope <= MAX_PARAMETER:
+            raise ConfigError(
+                f"calibration: an attribute's slope lies between {MIN_ENTITY_SLOPE} and "
+                f"{MAX_PARAMETER:.0f}"
+            )
+        if not all(abs(value) <= MAX_PARAMETER for value in self.offsets.values()):
+            raise ConfigError(f"calibration: offsets lie within {MAX_PARAMETER:.0f} of 0")
+        if not 0.0 < self.threshold <= 1.0:
+            raise ConfigError("calibration: an attribute's threshold lies above 0, at most at 1")
+
+    def to_json(self) -> dict[str, Any]:
+        """The parameters as JSON-ready values."""
+        return {
+            "slope": self.slope,
+            "offsets": dict(self.offsets),
+            "threshold": self.threshold,
+        }
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> AttributeScaling:
+        """The inverse of ``to_json``; raises KeyError, TypeError or ValueError if malformed."""
+        offsets = {str(k): float(v) for k, v in values["offsets"].items()}
+        return cls(float(values["slope"]), offsets, float(values["threshold"]))
+
+
+@dataclass(frozen=True)
 class Calibration:
     """The parameters for one task.
 
@@ -43,6 +89,7 @@ class Calibration:
         entity_offsets: b, per entity type.
         triple_slopes: u, v and w: of the head mention, the relation and the tail mention.
         triple_offsets: c, per relation type.
+        attributes: per attribute; one without is taken as the network gives it.
 
     Raises:
         ConfigError: if a parameter is not a number of sensible size, or a slope negative.
@@ -52,6 +99,7 @@ class Calibration:
     entity_offsets: Mapping[str, float]
     triple_slopes: tuple[float, float, float]
     triple_offsets: Mapping[str, float]
+    attributes: Mapping[str, AttributeScaling] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         slopes = (self.entity_slope, *self.triple_slopes)
@@ -104,12 +152,14 @@ class Calibration:
 
     def to_json(self) -> dict[str, Any]:
         """The parameters as JSON-ready values."""
+        attributes = {name: scaling.to_json() for name, scaling in self.attributes.items()}
         return {
             "entities": {"slope": self.entity_slope, "offsets": dict(self.entity_offsets)},
             "triples": {
                 "slopes": list(self.triple_slopes),
                 "offsets": dict(self.triple_offsets),
             },
+            **({"attributes": attributes} if attributes else {}),
         }
 
     @classmethod
@@ -127,6 +177,10 @@ class Calibration:
                 entity_offsets={str(k): float(v) for k, v in entities["offsets"].items()},
                 triple_slopes=(float(head), float(relation), float(tail)),
                 triple_offsets={str(k): float(v) for k, v in triples["offsets"].items()},
+                attributes={
+                    str(name): AttributeScaling.from_json(scaling)
+                    for name, scaling in values.get("attributes", {}).items()
+                },
             )
         except (KeyError, TypeError, ValueError, AttributeError):
             raise ConfigError("calibration: a parameter is missing or not a number") from None

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from .attributes import Stated, decide, spread
 from .calibration import sigmoid
 from .labels import WordSpan
 from .schema import Task, enumerate_pairs, select
@@ -59,6 +60,8 @@ class Decoding:
         windows: all windows of the note.
         mentions: per window decoded so far, the mentions it decided.
         links: relations found so far.
+        described: per mention of the settled windows, its attribute scores (V,); of a task
+            without attributes there are none.
         resolve: whether to drop one of two overlapping mentions; off when they are given.
     """
 
@@ -66,6 +69,7 @@ class Decoding:
     windows: Sequence[Window]
     mentions: list[list[Mention]] = field(default_factory=list)
     links: list[Link] = field(default_factory=list)
+    described: dict[Mention, NDArray[np.floating]] = field(default_factory=dict)
     resolve: bool = True
 
     def add(self, spans: Sequence[tuple[WordSpan, float]]) -> None:
@@ -137,6 +141,27 @@ class Decoding:
             self.links.append(
                 Link(type, candidates.mentions[head], candidates.mentions[tail], score)
             )
+
+    def describe(self, index: int, candidates: Candidates, scores: NDArray[np.floating]) -> None:
+        """Take the attribute scores (S, V) of a window's candidates: those of its own mentions."""
+        own = set(self.mentions[index])
+        for mention, values in zip(candidates.mentions, scores, strict=True):
+            if mention in own:
+                self.described[mention] = values
+
+    def stated(self) -> dict[Mention, Stated]:
+        """The attributes of the mentions that have any to state."""
+        task, mentions = self.task, list(self.described)
+        if not mentions:
+            return {}
+        types = [task.entity_types[mention.type] for mention in mentions]
+        scores = np.array([self.described[mention] for mention in mentions])
+        if task.undecided:
+            found = spread(task.attributes, types, scores)
+        else:
+            scalings = task.calibration.attributes if task.calibration else None
+            found = decide(task.attributes, types, scores, scalings)
+        return dict(zip(mentions, found, strict=True))
 
 
 def score_pairs(

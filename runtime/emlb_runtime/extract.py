@@ -175,6 +175,12 @@ class Extractor:
         return self._recipe
 
     @property
+    def tells_facts(self) -> bool:
+        """Whether the model tells which relations are facts."""
+        tasks = [head.task for head in self.pipeline.heads]
+        return any(attribute.nonfactual for task in tasks for attribute in task.attributes)
+
+    @property
     def pipeline(self) -> Pipeline:
         """The stages that run, without the workers."""
         with self._lock:
@@ -359,9 +365,14 @@ def load_pipeline(
             task: session(name, contents.relations[task], heads_on)
             for task, name in config.relations_of(precision).items()
         }
+        attributes = {
+            task: session(name, contents.attributes[task], heads_on)
+            for task, name in config.attributes_of(precision).items()
+        }
         backend = OnnxBackend(
             encoder.result(),
             relations,
+            attributes,
             provider=provider,
             precision=precision,
             device=DEVICES.get(provider),

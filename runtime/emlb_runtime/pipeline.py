@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .attributes import Stated, are_facts
 from .backend import Backend, Encoded
 from .crf import Crf
 from .decode import Candidates, Decoding, Link, Mention
@@ -99,6 +100,7 @@ Observe = Callable[[str], AbstractContextManager[None]]
 """Given a stage's name as it begins, what is left when it ends; see ``emlb_runtime.stages``."""
 
 _UNOBSERVED = nullcontext()
+_NOTHING = Stated({}, {})
 
 
 class Pipeline:
@@ -243,21 +245,28 @@ class Pipeline:
             job.state.waiting[job.index] = (job, result)
 
     def _relate(self, states: Iterable[NoteState], mapped: Callable[..., Iterable[Any]]) -> None:
-        """Score the pairs of every settled window and let its hidden states go."""
+        """Score the pairs and mentions of every settled window and let its hidden states go."""
         work = [
             (position, job, result, candidates)
             for state in states
             for job, result in _settled(state)
-            for position in range(len(self.heads))
-            if len((candidates := state.decodings[position].candidates(job.index)).pairs)
+            for position, head in enumerate(self.heads)
+            if (candidates := state.decodings[position].candidates(job.index)).mentions
+            and (len(candidates.pairs) or head.task.attributes)
         ]
-        outputs = mapped(lambda item: self._pair_logits(*item), work)
-        for (position, job, _, candidates), logits in zip(work, outputs, strict=True):
-            job.state.decodings[position].relate(candidates, logits)
+        outputs = mapped(lambda item: self._score(*item), work)
+        for (position, job, _, candidates), (logits, described) in zip(work, outputs, strict=True):
+            decoding = job.state.decodings[position]
+            if logits is not None:
+                decoding.relate(candidates, logits)
+            if described is not None:
+                decoding.describe(job.index, candidates, described)
 
-    def _pair_logits(
+    def _score(
         self, position: int, job: Job, result: Encoded, candidates: Candidates
-    ) -> NDArray[np.floating]:
+    ) -> tuple[NDArray[np.floating] | None, NDArray[np.floating] | None]:
+        """Relation logits (P, R) and attribute scores (S, V); None where none are wanted."""
+        task = self.heads[position].task
         offset = job.state.windows[job.index].start
         spans = np.array(
             [
@@ -266,18 +275,23 @@ class Pipeline:
             ],
             dtype=np.int64,
         )
-        mask = np.ones((1, len(job.ids)), dtype=np.int64)
+        hidden, mask = result.hidden[None], np.ones((1, len(job.ids)), dtype=np.int64)
         parts = [
             self.backend.relate(
-                self.heads[position].task.name,
-                result.hidden[None],
+                task.name,
+                hidden,
                 mask,
                 spans[None],
                 candidates.pairs[None, first : first + PAIRS],
             )[0]
             for first in range(0, len(candidates.pairs), PAIRS)
         ]
-        return np.concatenate(parts)
+        described = (
+            self.backend.describe(task.name, hidden, mask, spans[None])[0]
+            if task.attributes
+            else None
+        )
+        return np.concatenate(parts) if parts else None, described
 
     def _document(self, state: NoteState) -> Document:
         found = sorted(
@@ -287,12 +301,13 @@ class Pipeline:
             if score >= self._min_score
         )
         ids = {(position, m): f"T{n}" for n, (_, _, position, m, _) in enumerate(found, start=1)}
+        stated = [decoding.stated() for decoding in state.decodings]
         entities = [
-            self._entity(state, position, mention, ids[position, mention], score)
+            self._entity(state, position, mention, ids[position, mention], score, stated[position])
             for _, _, position, mention, score in found
         ]
         relations = [
-            self._relation(position, link, ids)
+            self._relation(position, link, ids, stated[position])
             for position, decoding in enumerate(state.decodings)
             for link in sorted(decoding.links, key=lambda link: (link.head, link.tail, link.type))
             if link.score >= self._min_score
@@ -308,8 +323,15 @@ class Pipeline:
         return Document(state.note, tuple(entities), tuple(relations), status)
 
     def _entity(
-        self, state: NoteState, position: int, mention: Mention, id: str, score: float
+        self,
+        state: NoteState,
+        position: int,
+        mention: Mention,
+        id: str,
+        score: float,
+        stated: Mapping[Mention, Stated],
     ) -> Entity:
+        said = stated.get(mention, _NOTHING)
         task = self.heads[position].task
         start = int(state.tokens.start[mention.start])
         end = int(state.tokens.end[mention.end - 1])
@@ -321,11 +343,18 @@ class Pipeline:
             text=state.note.text[start:end],
             score=score,
             task=task.name,
+            attributes=said.values,
+            attribute_scores=said.scores,
         )
 
     def _relation(
-        self, position: int, link: Link, ids: Mapping[tuple[int, Mention], str]
+        self,
+        position: int,
+        link: Link,
+        ids: Mapping[tuple[int, Mention], str],
+        stated: Mapping[Mention, Stated],
     ) -> Relation:
+        said = (stated.get(mention, _NOTHING).values for mention in (link.head, link.tail))
         task = self.heads[position].task
         return Relation(
             type=task.relation_types[link.type],
@@ -333,6 +362,7 @@ class Pipeline:
             tail=ids[position, link.tail],
             score=link.score,
             task=task.name,
+            asserted=None if task.undecided else are_facts(task.attributes, *said),
         )
 
 

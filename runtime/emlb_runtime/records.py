@@ -7,7 +7,7 @@ carriage returns included), half-open: ``note.text[start:end]``.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 Fragment = tuple[int, int]
@@ -45,7 +45,9 @@ class Entity:
         fragments: the parts of a discontinuous mention in text order; empty for a
             contiguous one.
         attributes: what is said of the mention (``Polarity``: ``NEG``); a plain flag has
-            the empty string for its value.
+            the empty string for its value. A model states what differs from the default.
+        attribute_scores: how likely each value that a model states is right, given that the
+            mention is; empty for annotations.
     """
 
     id: str
@@ -57,6 +59,7 @@ class Entity:
     task: str = ""
     fragments: tuple[Fragment, ...] = ()
     attributes: Mapping[str, str] = field(default_factory=dict, hash=False)
+    attribute_scores: Mapping[str, float] = field(default_factory=dict, hash=False)
 
     @property
     def spans(self) -> tuple[Fragment, ...]:
@@ -108,6 +111,8 @@ class Relation:
         tail: id of the entity it points to.
         score: probability of the relation, 1.0 for annotations.
         task: the task of the model that found it; empty for annotations.
+        asserted: whether it is stated as a fact: false where a mention of it is, for instance,
+            absent, hypothetical or of another person. None where no attribute tells.
     """
 
     type: str
@@ -115,6 +120,7 @@ class Relation:
     tail: str
     score: float = 1.0
     task: str = ""
+    asserted: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +183,11 @@ class Document:
         by_id: Mapping[str, Entity] = {entity.id: entity for entity in self.entities}
         for relation in self.relations:
             yield Triple(by_id[relation.head], relation, by_id[relation.tail])
+
+    def facts(self) -> Document:
+        """The document without the relations that are known not to be facts."""
+        kept = tuple(relation for relation in self.relations if relation.asserted is not False)
+        return self if len(kept) == len(self.relations) else replace(self, relations=kept)
 
     def to_json(self) -> dict[str, Any]:
         """The document as JSON-ready values: a line of the ``documents`` format."""

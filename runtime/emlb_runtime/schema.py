@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .attributes import Attribute, columns
 from .calibration import Calibration
 from .errors import ConfigError
 from .labels import LabelScheme, WordSpan
@@ -41,6 +42,9 @@ class Task:
         calibration: from the network's probabilities to scores; None takes them as they are.
         selection: ``threshold`` reports every relation above its threshold, ``greedy``
             at most the likeliest one for each pair of mentions.
+        attributes: what is said of mentions.
+        undecided: report every value's probability in place of the attributes' values, as
+            fitting a calibration needs; not part of the description.
 
     Raises:
         ConfigError: if names repeat, or a signature, threshold or reach is of an unknown type
@@ -55,6 +59,8 @@ class Task:
     reach: Mapping[str, int] | None = None
     calibration: Calibration | None = None
     selection: str = "threshold"
+    attributes: tuple[Attribute, ...] = ()
+    undecided: bool = False
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", self.name):  # it names files and modules
@@ -82,10 +88,28 @@ class Task:
             or set(self.calibration.triple_offsets) != set(self.relation_types)
         ):
             raise ConfigError(f"task {self.name}: its calibration is of other types")
+        self._check_attributes()
         if self.selection not in SELECTIONS:
             raise ConfigError(
                 f"task {self.name}: selection is {self.selection!r}, not one of {SELECTIONS}"
             )
+
+    def _check_attributes(self) -> None:
+        names = [attribute.name for attribute in self.attributes]
+        if len({*names, *self.entity_types, *self.relation_types}) < (
+            len(names) + len({*self.entity_types, *self.relation_types})
+        ):
+            raise ConfigError(f"task {self.name}: two attributes, or one and a type, have one name")
+        for attribute in self.attributes:
+            if unknown := set(attribute.entity_types) - set(self.entity_types):
+                raise ConfigError(
+                    f"task {self.name}: attribute {attribute.name} is of {min(unknown)}, which "
+                    "the task lacks"
+                )
+        values = {attribute.name: set(attribute.values) for attribute in self.attributes}
+        scalings = self.calibration.attributes if self.calibration else {}
+        if any(values.get(name) != set(s.offsets) for name, s in scalings.items()):
+            raise ConfigError(f"task {self.name}: its calibration is of other attributes")
 
     @cached_property
     def scheme(self) -> LabelScheme:
@@ -116,6 +140,16 @@ class Task:
         return farthest
 
     @cached_property
+    def attribute_columns(self) -> dict[str, slice]:
+        """Where each attribute's values lie among the V scores of a mention."""
+        return columns(self.attributes)
+
+    @property
+    def n_attribute_values(self) -> int:
+        """V, the values of all attributes together."""
+        return sum(len(attribute.values) for attribute in self.attributes)
+
+    @cached_property
     def cutoffs(self) -> NDArray[np.float64]:
         """(R,) the threshold of each relation type."""
         given = self.thresholds or {}
@@ -132,6 +166,11 @@ class Task:
             "reach": dict(self.reach or {}),
             "calibration": self.calibration.to_json() if self.calibration else None,
             "selection": self.selection,
+            **(
+                {"attributes": [attribute.to_json() for attribute in self.attributes]}
+                if self.attributes
+                else {}
+            ),
         }
 
     @classmethod
@@ -152,6 +191,7 @@ class Task:
                 reach={str(k): int(v) for k, v in values.get("reach", {}).items()},
                 calibration=None if calibration is None else Calibration.from_json(calibration),
                 selection=str(values["selection"]),
+                attributes=tuple(map(Attribute.from_json, values.get("attributes", []))),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ConfigError(f"a task's description is incomplete or malformed: {error}") from None

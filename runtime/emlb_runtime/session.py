@@ -204,6 +204,7 @@ class OnnxBackend:
     Args:
         encoder: session of the encoder.
         relations: session per task.
+        attributes: session per task whose mentions have attributes.
         provider: that the encoder runs on.
         precision: of the encoder.
         device: ONNX Runtime's name of the device on which hidden states stay for the relation
@@ -214,6 +215,7 @@ class OnnxBackend:
         self,
         encoder: Any,
         relations: Mapping[str, Any],
+        attributes: Mapping[str, Any] | None = None,
         *,
         provider: str,
         precision: str,
@@ -221,6 +223,7 @@ class OnnxBackend:
     ) -> None:
         self._encoder = encoder
         self._relations = dict(relations)
+        self._attributes = dict(attributes or {})
         self._provider = provider
         self._precision = precision
         self._device = device
@@ -239,9 +242,10 @@ class OnnxBackend:
     def notes(self) -> list[str]:
         """Sentences on what the provider leaves to another one."""
         sessions = {"encoder": self._encoder}
-        for task, session in self._relations.items():
-            if session.get_providers()[0] == self._provider:  # another one was chosen by plan
-                sessions[f"relations of {task}"] = session
+        for what, heads in (("relations", self._relations), ("attributes", self._attributes)):
+            for task, session in heads.items():
+                if session.get_providers()[0] == self._provider:  # another one was chosen by plan
+                    sessions[f"{what} of {task}"] = session
         said = (describe_placement(s, self._provider, name) for name, s in sessions.items())
         return [sentence for sentence in said if sentence]
 
@@ -259,12 +263,21 @@ class OnnxBackend:
         self, task: str, hidden: Floats, attention_mask: Ints, spans: Ints, pairs: Ints
     ) -> Floats:
         """See ``Backend``; takes the hidden states as ``encode`` gave them."""
-        session = self._relations[task]
         inputs = {"attention_mask": attention_mask, "spans": spans, "pairs": pairs}
+        return self._run_head(self._relations[task], hidden, inputs, "logits")
+
+    def describe(self, task: str, hidden: Floats, attention_mask: Ints, spans: Ints) -> Floats:
+        """See ``Backend``; takes the hidden states as ``encode`` gave them."""
+        inputs = {"attention_mask": attention_mask, "spans": spans}
+        return self._run_head(self._attributes[task], hidden, inputs, "scores")
+
+    def _run_head(
+        self, session: Any, hidden: Floats, inputs: Mapping[str, Ints], output: str
+    ) -> Floats:
         if isinstance(hidden, HeldFloats):
-            return self._relate_on_device(session, hidden, inputs)
-        logits: Floats = session.run(["logits"], {"hidden": hidden, **inputs})[0]
-        return logits
+            return self._run_head_on_device(session, hidden, inputs, output)
+        values: Floats = session.run([output], {"hidden": hidden, **inputs})[0]
+        return values
 
     def _encode_on_device(self, inputs: Mapping[str, Ints]) -> list[Any]:
         """Outputs in order: hidden states held on the device, emissions as arrays."""
@@ -280,8 +293,8 @@ class OnnxBackend:
             for name, value in zip(self._outputs, binding.get_outputs(), strict=True)
         ]
 
-    def _relate_on_device(
-        self, session: Any, hidden: HeldFloats, inputs: Mapping[str, Ints]
+    def _run_head_on_device(
+        self, session: Any, hidden: HeldFloats, inputs: Mapping[str, Ints], output: str
     ) -> Floats:
         binding = session.io_binding()
         for name, values in inputs.items():
@@ -289,7 +302,7 @@ class OnnxBackend:
         binding.bind_input(
             "hidden", self._device, 0, hidden.dtype.type, hidden.shape, hidden.pointer
         )
-        binding.bind_output("logits", "cpu")
+        binding.bind_output(output, "cpu")
         session.run_with_iobinding(binding)
-        logits: Floats = binding.get_outputs()[0].numpy()
-        return logits
+        found: Floats = binding.get_outputs()[0].numpy()
+        return found

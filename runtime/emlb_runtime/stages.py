@@ -77,6 +77,10 @@ class CountingBackend:
         """See ``Backend``."""
         return self._backend.relate(task, hidden, attention_mask, spans, pairs)
 
+    def describe(self, task: str, hidden: Floats, attention_mask: Ints, spans: Ints) -> Floats:
+        """See ``Backend``."""
+        return self._backend.describe(task, hidden, attention_mask, spans)
+
 
 @dataclass(frozen=True)
 class StagePass:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from emlb.evaluation.calibrating import MINIMUM, apply_calibration, fit_calibration, tune, untuned
-from emlb.evaluation.calibration import measure_calibration
+from emlb.evaluation.calibration import Measured, measure_calibration
 from emlb.evaluation.deployed import ScoredCorpus, apply_thresholds, choose_thresholds, score_corpus
 from emlb.model.pretrained import TrainedModel, make_pipeline
 from emlb.training.development import ENOUGH, score_development
@@ -64,9 +64,9 @@ def test_scores_become_probabilities_on_other_documents() -> None:
     gold, found = draw(3000)
     task = tune(TASK, [corpus(gold)], [found])
     others, theirs = draw(3000, seed=1)
-    before = measure_calibration((others, theirs, None))
+    before = measure_calibration(Measured(others, theirs, None))
     calibrated = [apply_calibration(document, task) for document in theirs]
-    after = measure_calibration((others, calibrated, None))
+    after = measure_calibration(Measured(others, calibrated, None))
     for section in ("entities", "relations"):
         assert after[section].error < 0.03 < before[section].error
 

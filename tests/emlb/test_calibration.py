@@ -12,7 +12,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from emlb.evaluation.calibration import calibrate, measure_calibration, render, to_json
+from emlb.evaluation.calibration import (
+    Measured,
+    calibrate,
+    measure_calibration,
+    render,
+    to_json,
+)
 from emlb.evaluation.judging import Judging
 from emlb.evaluation.run import evaluate
 from emlb.evaluation.scores import score
@@ -121,7 +127,10 @@ def test_bad_scores_are_refused(scores: list[float], right: list[bool], why: str
 @given(st.integers(0, 400))
 def test_right_is_strict_precision(seed: int) -> None:
     predicted = spoil(seed)
-    scores, measured = score(NOTES, predicted), measure_calibration((NOTES, predicted, None))
+    scores, measured = (
+        score(NOTES, predicted),
+        measure_calibration(Measured(NOTES, predicted, None)),
+    )
     for section, agreement in (("entities", scores.entities), ("relations", scores.relations)):
         micro = agreement.strict.micro
         assert measured[section].count == micro.predicted
@@ -156,7 +165,7 @@ def test_rendering() -> None:
 
 def test_predictions_without_scores_are_told() -> None:
     assert "(every score is 1)" in render(
-        measure_calibration((NOTES, NOTES, None)), title="files without scores"
+        measure_calibration(Measured(NOTES, NOTES, None)), title="files without scores"
     )
 
 

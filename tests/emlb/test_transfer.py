@@ -13,6 +13,7 @@ from emlb.model import EmlbModel
 from emlb.model.config import EmlbConfig
 from emlb.model.pretrained import TrainedModel, make_pipeline
 from emlb.training.transfer import Match, extend_task, match_tasks, transfer
+from emlb_runtime.attributes import Attribute
 from emlb_runtime.errors import ConfigError
 from emlb_runtime.records import Document, Entity, Relation
 from emlb_runtime.schema import Task
@@ -219,3 +220,36 @@ def test_weights_of_another_shape(
     matches = match_tasks([FORM], trained.model.config.task_list)
     with pytest.raises(ConfigError, match=f"start tiny: .*{sentence}"):
         transfer(fresh.state_dict(), old, matches, source="tiny")
+
+
+def test_attribute_values_go_by_name(tiny_encoder: Path) -> None:
+    def made(*attributes: Attribute, seed: int) -> EmlbModel:
+        torch.manual_seed(seed)
+        task = replace(FORM, attributes=attributes)
+        return EmlbModel.from_base(
+            tiny_encoder,
+            [task],
+            windows=WINDOWS,
+            relation_width=32,
+            relation_heads=2,
+            attribute_width=32,
+        )
+
+    old = made(Attribute("Assertion", ("present", "absent"), "present"), seed=1)
+    time = Attribute("Time", ("current", "history"), "current")
+    more = Attribute("Assertion", ("absent", "possible", "present"), "present")
+    new, bare = made(time, more, seed=2), made(seed=3)
+    matches = match_tasks(new.config.task_list, old.config.task_list)
+    assert matches[0].new == ("Time",)
+    state = transfer(new.state_dict(), old.state_dict(), matches, source="old")
+    prefix = "heads.mine.attribute"
+    found = state[f"{prefix}.output.weight"]
+    known = old.state_dict()[f"{prefix}.output.weight"]
+    fresh = new.state_dict()[f"{prefix}.output.weight"]
+    assert torch.equal(found[[4, 2]], known)  # present, absent
+    assert torch.equal(found[[0, 1, 3]], fresh[[0, 1, 3]])
+    assert torch.equal(state[f"{prefix}.query.weight"], old.state_dict()[f"{prefix}.query.weight"])
+    # A model without attributes leaves the whole head fresh.
+    matches = match_tasks(new.config.task_list, bare.config.task_list)
+    state = transfer(new.state_dict(), bare.state_dict(), matches, source="bare")
+    assert torch.equal(state[f"{prefix}.output.weight"], fresh)

@@ -28,27 +28,35 @@ BOTH = [
 ]
 
 
-def losses(*values: float) -> Losses:
-    return Losses(*(torch.tensor(value, requires_grad=True) for value in values))
+def losses(*values: float, attribute: float = 0.0) -> Losses:
+    parts = (*values, attribute)
+    return Losses(*(torch.tensor(value, requires_grad=True) for value in parts))
+
+
+def settings(**values: Any) -> TrainingConfig:
+    """Of a run whose tasks have no attributes, unless it says otherwise."""
+    return TrainingConfig(**{"attribute_weight": 0.0, **values})
 
 
 def test_fixed_weights() -> None:
-    balance = LossBalance(TrainingConfig(entity_weight=2.0, relation_weight=0.5))
+    balance = LossBalance(settings(entity_weight=2.0, relation_weight=0.5))
     assert balance(losses(1.5, 4.0, 7.0, 9.0)).item() == 2.0 * 1.5 + 0.5 * 4.0
     assert balance.weights() == {"entity": 2.0, "relation": 0.5}
     assert not list(balance.parameters())
-    more = TrainingConfig(attention_weight=0.25, cross_attention_weight=0.125)
+    with_attributes = settings(attribute_weight=0.5)
+    assert LossBalance(with_attributes)(losses(1.0, 1.0, 4.0, 8.0, attribute=3.0)).item() == 3.5
+    more = settings(attention_weight=0.25, cross_attention_weight=0.125)
     assert LossBalance(more)(losses(1.0, 1.0, 4.0, 8.0)).item() == 4.0
 
 
 def test_a_part_without_weight_stays_in_the_graph() -> None:
     parts = losses(1.5, 4.0, 0.0, 0.0)
-    LossBalance(TrainingConfig(entity_weight=0.0))(parts).backward()
+    LossBalance(settings(entity_weight=0.0))(parts).backward()
     assert parts.entity.grad is not None and parts.entity.grad.item() == 0.0
 
 
 def test_learned_weights_begin_as_configured_and_follow_the_formula() -> None:
-    config = TrainingConfig(relation_weight=0.5, attention_weight=0.25, loss_weights="learned")
+    config = settings(relation_weight=0.5, attention_weight=0.25, loss_weights="learned")
     balance = LossBalance(config)
     parts = losses(1.0, 2.0, 4.0, 9.0)
     assert balance(parts).item() == 1.0 + 1.0 + 1.0
@@ -63,7 +71,7 @@ def test_learned_weights_begin_as_configured_and_follow_the_formula() -> None:
 
 
 def test_a_loss_that_stays_is_weighted_by_its_inverse() -> None:
-    balance = LossBalance(TrainingConfig(loss_weights="learned"))
+    balance = LossBalance(settings(loss_weights="learned"))
     optimizer = torch.optim.SGD(balance.parameters(), lr=0.5)
     for _ in range(200):
         optimizer.zero_grad()
@@ -73,7 +81,7 @@ def test_a_loss_that_stays_is_weighted_by_its_inverse() -> None:
 
 
 def test_what_is_not_in_a_batch_teaches_nothing() -> None:
-    balance = LossBalance(TrainingConfig(loss_weights="learned"))
+    balance = LossBalance(settings(loss_weights="learned"))
     balance(losses(4.0, 0.0, 0.0, 0.0)).backward()
     assert balance.log_variance is not None and balance.log_variance.grad is not None
     assert balance.log_variance.grad[0] != 0 and balance.log_variance.grad[1] == 0
@@ -162,9 +170,10 @@ def test_a_run_begun_before_a_setting_was_there_goes_on(
         train(tiny_run.config, overrides=overrides)
     revive()
     kept = tmp_path / "tiny" / "config.json"
-    settings = read(kept)
-    del settings["training"]["loss_weights"], settings["distillation"]["doubted"]
-    kept.write_text(json.dumps(settings), encoding="utf-8")
+    record = read(kept)
+    del record["training"]["loss_weights"], record["distillation"]["doubted"]
+    del record["task"][0]["attribute"], record["training"]["attribute_weight"]
+    kept.write_text(json.dumps(record), encoding="utf-8")
     with pytest.raises(ConfigError, match="other settings"):
         train(tiny_run.config, overrides=[*overrides, "training.loss_weights=learned"])
     said: list[str] = []

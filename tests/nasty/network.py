@@ -54,6 +54,9 @@ class Scatter:
         logits: Floats = (firsts[None, :, None] % 101 - np.array([97.5, 98.5])).astype(np.float32)
         return logits
 
+    def describe(self, task: str, hidden: Floats, attention_mask: Ints, spans: Ints) -> Floats:
+        raise AssertionError(f"task {task} has no attributes")
+
 
 def bundled_tokenizer() -> Tokenizer:
     """The bundled model's, as the extractor loads it."""

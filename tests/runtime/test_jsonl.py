@@ -47,12 +47,15 @@ def documents(draw: st.DrawFn) -> Document:
         bounds = draw(cuts)
         spans = tuple(zip(bounds[::2], bounds[1::2], strict=False))
         attributes = draw(st.dictionaries(names, st.just("") | names, max_size=2))
-        more = {"score": draw(scores), "task": draw(names), "attributes": attributes}
+        sure = {name: draw(scores) for name in attributes if draw(st.booleans())}
+        more = {"score": draw(scores), "task": draw(names)}
+        more |= {"attributes": attributes, "attribute_scores": sure}
         entities.append(Entity.annotate(note, f"T{index + 1}", draw(names), spans, **more))
     relations = []
     if entities:
         ends = st.sampled_from([entity.id for entity in entities])
-        links = st.lists(st.builds(Relation, names, ends, ends, scores, names), max_size=4)
+        facts = st.none() | st.booleans()
+        links = st.lists(st.builds(Relation, names, ends, ends, scores, names, facts), max_size=4)
         relations = draw(links)
     status = draw(st.none() | statuses)
     return Document(note, tuple(entities), tuple(relations), status)
@@ -116,6 +119,25 @@ def test_the_values_are_those_of_the_documentation() -> None:
     }
 
 
+def test_attributes_and_facts() -> None:
+    note = Note("visit-17.txt", "Took amoxicillin, denies a rash.")
+    said = {"attributes": {"Assertion": "absent"}, "attribute_scores": {"Assertion": 0.97004}}
+    head = Entity.annotate(note, "T2", "Disorder", ((27, 31),), task="clinical", **said)
+    tail = Entity.annotate(note, "T1", "Drug", ((5, 16),), task="clinical")
+    document = Document(
+        note, (tail, head), (Relation("ADE-Drug", "T2", "T1", 0.9, "clinical", asserted=False),)
+    )
+    (_, value), (link,) = document.to_json()["entities"], document.to_json()["relations"]
+    assert value["attributes"] == {"Assertion": "absent"}
+    assert value["attribute_scores"] == {"Assertion": 0.97}
+    assert link["asserted"] is False
+    (triple,) = document.triples()
+    line = triple_to_json("visit-17.txt", triple)
+    assert line["head"]["attributes"] == {"Assertion": "absent"}
+    assert line["head"]["attribute_scores"] == {"Assertion": 0.97}
+    assert line["asserted"] is False and "attributes" not in line["tail"]
+
+
 def test_fragments_only_where_there_are_some() -> None:
     note = Note("note", TEXT)
     whole = Entity.annotate(note, "T1", "X", ((0, 4),))
@@ -136,6 +158,9 @@ def test_fragments_only_where_there_are_some() -> None:
         ({"score": float("nan")}, reasons.MALFORMED),
         ({"type": None}, reasons.MALFORMED),
         ({"fragments": []}, reasons.MALFORMED),
+        ({"attributes": {"Assertion": 1}}, reasons.MALFORMED),
+        ({"attribute_scores": {"Assertion": 0.5}}, reasons.MALFORMED),
+        ({"attributes": {"A": "b"}, "attribute_scores": {"A": 1.5}}, reasons.MALFORMED),
         ({"fragments": [[0, 2]]}, reasons.MALFORMED),
         ({"fragments": [[2, 4], [0, 2]]}, reasons.DISORDERED),
     ],
@@ -265,6 +290,16 @@ def test_mixture(tmp_path: Path) -> None:
     assert [corpus for _, corpus, _ in read_mixture(path, corpora=["chia", "e3c"])] == ["chia"]
     with pytest.raises(DataError, match="no document of e3c; the file holds ade, chia: choose"):
         list(read_mixture(path, corpora=["e3c"]))
+
+
+def test_attributes_of_a_mixture(tmp_path: Path) -> None:
+    entities = [["X", [[0, 4]], {"Assertion": "absent"}], ["X", [[0, 4]], {"Assertion": 1}]]
+    line = mixture_line("ade", entities=entities, relations=[])
+    ((document, _, report),) = read_mixture(write_lines(tmp_path / "mixture.jsonl", line))
+    assert [dict(entity.attributes) for entity in document.entities] == [{"Assertion": "absent"}]
+    assert [(problem.id, problem.reason) for problem in report.problems] == [
+        ("T2", reasons.MALFORMED)
+    ]
 
 
 def test_problems_of_a_mixture(tmp_path: Path) -> None:

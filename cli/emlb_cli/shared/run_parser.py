@@ -49,6 +49,7 @@ class Arguments:
     precision: Precision | None
     workers: int | None
     min_score: float
+    asserted: bool
     encoding: str
     errors: str
     markup: str
@@ -201,6 +202,12 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
         type=_score,
         default=0.0,
         help="Leave out entities and relations scored lower.  [default: 0]",
+    )
+    parser.add_argument(
+        "--asserted",
+        action="store_true",
+        help="Leave out relations that are no facts: of a mention that is absent, hypothetical or"
+        " of another person, where the model tells.",
     )
 
 

@@ -48,7 +48,8 @@ def summary(stats: RunStats, *, provider: str, precision: str) -> str:
     parts = [
         count(stats.notes, "note"),
         count(stats.entities, "entity", "entities"),
-        count(stats.relations, "relation"),
+        count(stats.relations, "relation")
+        + (f" ({stats.facts:,} of them facts)" if stats.told else ""),
         f"{speed:,.1f} notes/s",
         provider,
         precision,

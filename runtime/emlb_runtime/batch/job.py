@@ -9,8 +9,9 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from emlb_runtime.errors import ConfigError
 from emlb_runtime.formats.text import NoteFile, check_encoding, check_markup
-from emlb_runtime.records import ErrorRecord, Note
+from emlb_runtime.records import Document, ErrorRecord, Note
 
 from .inputs import (
     Input,
@@ -139,9 +140,15 @@ class ExtractionJob:
         Raises:
             ArtefactError: if an unfinished run was asked something else, naming what, or what it
                 left is damaged.
-            ConfigError: if another run writes this output.
+            ConfigError: if another run writes this output, or facts are asked for and the model
+                does not tell them.
             OSError: if the output cannot be written.
         """
+        if self.output.asserted and not extractor.tells_facts:
+            raise ConfigError(
+                "--asserted: this model does not tell which relations are facts; leave the option "
+                "out, or use a model with attributes"
+            )
         inputs: Sequence[Input] = self._files
         fingerprint = None
         if self.output.is_resumable:
@@ -182,10 +189,18 @@ class ExtractionJob:
     ) -> None:
         for result in extractor.extract_each(notes):
             with nullcontext() if signals is None else signals.held():
-                self.stats.add(output.write(result))
+                kept = self._keep(result)
+                written = output.write(kept)
+                self.stats.add(result if written is kept else written)  # all relations count
                 output.checkpoint(self.stats.counts())
                 self.stats.saved = output.done
             on_progress(self.stats)
+
+    def _keep(self, result: Document | ErrorRecord) -> Document | ErrorRecord:
+        """What is to be written of a result."""
+        if self.output.asserted and isinstance(result, Document):
+            return result.facts()
+        return result
 
     @contextmanager
     def _timed(self) -> Iterator[None]:

@@ -29,6 +29,7 @@ class OutputSpec:
         shard_notes: notes to a shard; None for a single file.
         redact_text: leave the text of mentions out.
         keep_text: write the text of notes into documents.
+        asserted: leave out relations that are no facts.
     """
 
     out: str
@@ -37,6 +38,7 @@ class OutputSpec:
     shard_notes: int | None = None
     redact_text: bool = False
     keep_text: bool = False
+    asserted: bool = False
 
     def settings(self) -> dict[str, str]:
         """The options by name, as a run's fingerprint has them: all but the place."""

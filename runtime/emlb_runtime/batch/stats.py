@@ -19,6 +19,8 @@ class RunStats:
         notes: notes extracted.
         entities: entities found in them.
         relations: relations found in them.
+        told: relations of which the model tells whether they are facts.
+        facts: those that are.
         warned: notes extracted with warnings in their status.
         failed: notes and inputs that have an error record instead.
         failures: the first few of these records; an earlier run's are not kept.
@@ -30,6 +32,8 @@ class RunStats:
     notes: int = 0
     entities: int = 0
     relations: int = 0
+    told: int = 0
+    facts: int = 0
     warned: int = 0
     failed: int = 0
     failures: list[ErrorRecord] = field(default_factory=list)
@@ -46,12 +50,13 @@ class RunStats:
         """
         if not counts:
             return cls()
-        notes, entities, relations, warned, failed = counts
-        return cls(notes, entities, relations, warned, failed, before=notes)
+        notes, entities, relations, told, facts, warned, failed = counts
+        return cls(notes, entities, relations, told, facts, warned, failed, before=notes)
 
     def counts(self) -> tuple[int, ...]:
         """The numbers, without names or sentences."""
-        return self.notes, self.entities, self.relations, self.warned, self.failed
+        found = self.notes, self.entities, self.relations, self.told, self.facts
+        return *found, self.warned, self.failed
 
     @property
     def done(self) -> int:
@@ -68,4 +73,6 @@ class RunStats:
             self.notes += 1
             self.entities += len(result.entities)
             self.relations += len(result.relations)
+            self.told += sum(relation.asserted is not None for relation in result.relations)
+            self.facts += sum(relation.asserted is True for relation in result.relations)
             self.warned += bool(result.status and result.status.warnings)

@@ -1,6 +1,7 @@
 """The signatures that a bundle's networks must have, which are those that export writes.
 
-Axes: B windows, T pieces, S spans, P pairs; D hidden width, E labels, R relation types.
+Axes: B windows, T pieces, S spans, P pairs; D hidden width, E labels, R relation types,
+V attribute values.
 """
 
 from __future__ import annotations
@@ -59,6 +60,27 @@ def check_relations(network: Network, *, width: int, n_relations: int, hidden_ki
     }
     _check("input", network.inputs, inputs)
     _check("output", network.outputs, {"logits": _floats(n_relations)})
+
+
+def check_attributes(network: Network, *, width: int, n_values: int, hidden_kind: int) -> None:
+    """Check ``hidden, attention_mask, spans → scores``.
+
+    Args:
+        network: as read.
+        width: D.
+        n_values: V.
+        hidden_kind: the element type that the encoder gives.
+
+    Raises:
+        BundleError: naming the input or output that differs.
+    """
+    inputs: Signature = {
+        "hidden": ((hidden_kind,), (None, None, width)),
+        "attention_mask": _ids(),
+        "spans": _ids(3),
+    }
+    _check("input", network.inputs, inputs)
+    _check("output", network.outputs, {"scores": _floats(n_values)})
 
 
 def _ids(*last: int) -> tuple[tuple[int, ...], tuple[int | None, ...]]:

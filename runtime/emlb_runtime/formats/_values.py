@@ -95,9 +95,12 @@ def _parse_entity(
     id, type, text, start, end = _members(item, "id", "type", "text", "start", "end")
     score, task = item.get("score", 1.0), item.get("task", "")
     spans = _parse_spans(item.get("fragments", [[start, end]]))
-    attributes = item.get("attributes", {})
-    if not (isinstance(attributes, dict) and _are_strings(*attributes.values())):
+    attributes, sure = item.get("attributes", {}), item.get("attribute_scores", {})
+    if not (_is_attributes(attributes) and isinstance(sure, dict)):
         return None, reasons.MALFORMED
+    if not (sure.keys() <= attributes.keys() and all(map(_is_probability, sure.values()))):
+        return None, reasons.MALFORMED
+    said = {"attributes": attributes, "attribute_scores": {n: float(s) for n, s in sure.items()}}
     is_redacted = "text" not in item  # as emlb-run --redact-text writes it
     if is_redacted:
         text = ""
@@ -112,16 +115,14 @@ def _parse_entity(
     if has_text:
         if not allowance.take(spans):
             return None, reasons.LONG_MENTIONS
-        entity = Entity.annotate(
-            note, id, type, spans, score=float(score), task=task, attributes=attributes
-        )
+        entity = Entity.annotate(note, id, type, spans, score=float(score), task=task, **said)
         if not is_redacted and entity.text != text:
             return None, reasons.SURFACE_DIFFERS
         return entity, None
     if not is_redacted and len(text) != end - start:
         return None, reasons.LENGTH_DIFFERS
     fragments = spans if len(spans) > 1 else ()
-    return Entity(id, type, start, end, text, float(score), task, fragments, attributes), None
+    return Entity(id, type, start, end, text, float(score), task, fragments, **said), None
 
 
 def _parse_relation(item: Any) -> Relation | None:
@@ -129,9 +130,12 @@ def _parse_relation(item: Any) -> Relation | None:
         return None
     type, head, tail = _members(item, "type", "head", "tail")
     score, task = item.get("score", 1.0), item.get("task", "")
+    asserted = item.get("asserted")
     if not (_are_strings(type, head, tail, task) and _is_probability(score)):
         return None
-    return Relation(type, head, tail, float(score), task)
+    if asserted is not None and not isinstance(asserted, bool):
+        return None
+    return Relation(type, head, tail, float(score), task, asserted)
 
 
 def _parse_status(item: Any) -> Status | None:
@@ -165,16 +169,16 @@ def parse_mixture(
     kept: dict[int, Entity] = {}
     for index, item in enumerate(entities):
         id = f"T{index + 1}"
-        spans = None
-        if isinstance(item, list) and len(item) == 2 and _are_strings(item[0]):
-            spans = _parse_spans(item[1])
+        spans, said = None, item[2] if isinstance(item, list) and len(item) == 3 else {}
+        if isinstance(item, list) and len(item) in (2, 3) and _are_strings(item[0]):
+            spans = _parse_spans(item[1]) if _is_attributes(said) else None
         reason = reasons.MALFORMED if spans is None else check_spans(spans, len(text))
         if spans and reason is None and not allowance.take(spans):
             reason = reasons.LONG_MENTIONS
         if spans is None or reason is not None:
             problems.append(Problem(str(path), number, id, str(reason)))
         else:
-            kept[index] = Entity.annotate(note, id, item[0], spans)
+            kept[index] = Entity.annotate(note, id, item[0], spans, attributes=said)
     links = []
     for index, item in enumerate(relations):
         id = f"R{index + 1}"
@@ -201,6 +205,10 @@ def _parse_spans(value: Any) -> tuple[Fragment, ...] | None:
 def _members(item: Mapping[str, Any], *names: str) -> list[Any]:
     """The named members; None for one that is missing."""
     return [item.get(name) for name in names]
+
+
+def _is_attributes(value: object) -> bool:
+    return isinstance(value, dict) and _are_strings(*value.values())
 
 
 def _is_count(value: object) -> bool:

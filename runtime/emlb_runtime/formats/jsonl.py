@@ -13,7 +13,7 @@ from typing import Any
 
 from emlb_runtime.errors import DataError
 from emlb_runtime.limits import TooLarge, read_lines
-from emlb_runtime.records import Document, Entity, Triple
+from emlb_runtime.records import Document, Entity, Relation, Triple
 
 from ._json_lines import parse_line
 from ._unzipped import open_unzipped
@@ -43,6 +43,7 @@ def document_to_json(document: Document, *, with_text: bool = False) -> dict[str
                 "tail": relation.tail,
                 "score": _round(relation.score),
                 "task": relation.task,
+                **_asserted(relation),
             }
             for relation in document.relations
         ],
@@ -68,6 +69,7 @@ def triple_to_json(note_name: str, triple: Triple) -> dict[str, Any]:
         "tail": _mention_to_json(triple.tail),
         "score": _round(triple.relation.score),
         "task": triple.relation.task,
+        **_asserted(triple.relation),
     }
 
 
@@ -112,7 +114,8 @@ def read_mixture(
     """Read a training mixture: several corpora in one schema, a document per line.
 
     A line holds ``corpus``, ``doc``, ``text``, ``entities`` (``[type, [[start, end],
-    ...]]``) and ``relations`` (``[type, head, tail]``, indices of entities).
+    ...]]``, and behind that, if it has any, its attributes as an object) and ``relations``
+    (``[type, head, tail]``, indices of entities).
 
     Args:
         path: the JSON-lines file, plain or compressed.
@@ -146,6 +149,11 @@ def _round(score: float) -> float:
     return round(float(score), 4)
 
 
+def _asserted(relation: Relation) -> dict[str, bool]:
+    """Whether a relation is a fact, where that can be told."""
+    return {} if relation.asserted is None else {"asserted": relation.asserted}
+
+
 def _mention_to_json(entity: Entity) -> dict[str, Any]:
     value: dict[str, Any] = {
         "type": entity.type,
@@ -158,6 +166,10 @@ def _mention_to_json(entity: Entity) -> dict[str, Any]:
         value["fragments"] = [list(fragment) for fragment in entity.fragments]
     if entity.attributes:
         value["attributes"] = dict(entity.attributes)
+    if entity.attribute_scores:
+        value["attribute_scores"] = {
+            name: _round(score) for name, score in entity.attribute_scores.items()
+        }
     return value
 
 
