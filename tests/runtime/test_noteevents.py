@@ -135,8 +135,8 @@ def test_gzip_is_known_by_content(tmp_path: Path) -> None:
         b"ROW_ID;SUBJECT_ID;TEXT\n",
         b"\xff\xfe",
         b"\x1f\x8b",
-        gzip.compress(MIMIC_III.encode())[:30],
-        gzip.compress(b"x" * 9) + b"\0\1",
+        gzip.compress(MIMIC_III.encode(), mtime=0)[:30],
+        gzip.compress(b"x" * 9, mtime=0) + b"\0\1",
         b"x" * 200_000,
     ],
 )
