@@ -35,7 +35,7 @@ from marathon.texts import read_texts, spread_lengths
 from marathon.threads import Sharing, measure_soak
 from peers import machine_facts, tell, use_cores
 
-from emlb_runtime.bundle import Bundle
+from emlb_runtime.bundle.loader import Bundle
 from emlb_runtime.errors import EmlbError
 from emlb_runtime.extract import Extractor
 from emlb_runtime.records import Note

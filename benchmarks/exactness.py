@@ -26,15 +26,15 @@ import numpy as np
 import onnx
 from onnx import NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
-from emlb_runtime.arithmetic import PRODUCTS, Products, self_test
-from emlb_runtime.bundle import Bundle
+from emlb_runtime.bundle.loader import Bundle
 from emlb_runtime.extract import load_pipeline
-from emlb_runtime.formats.text import find_notes, read_notes
-from emlb_runtime.machine import available_cores, read_machine
+from emlb_runtime.formats.notes import find_notes, read_notes
+from emlb_runtime.inference.arithmetic import PRODUCTS, Products, self_test
+from emlb_runtime.inference.onnx_backend import OnnxBackend, open_session
+from emlb_runtime.inference.providers import PROVIDERS
+from emlb_runtime.machine.info import available_cores, read_machine
 from emlb_runtime.pipeline import Pipeline
-from emlb_runtime.providers import PROVIDERS
 from emlb_runtime.records import Document, Note
-from emlb_runtime.session import OnnxBackend, open_session
 
 PRODUCT = "MatMulIntegerToFloat"
 EQUAL, SIZE = "_sums_equal", "_sums_size"

@@ -35,12 +35,12 @@ from contest.registry import CONTESTANTS, choose, pythons
 from contest.report import Report, Standing
 from contest.rounds import pick_sample, run_rounds
 
-from emlb_runtime.bundle import Bundle
+from emlb_runtime.bundle.loader import Bundle
 from emlb_runtime.errors import EmlbError
 from emlb_runtime.extract import load_pipeline
 from emlb_runtime.formats.brat import read_brat_folder
-from emlb_runtime.formats.text import find_notes, read_note
-from emlb_runtime.machine import available_cores, read_machine
+from emlb_runtime.formats.notes import find_notes, read_note
+from emlb_runtime.machine.info import available_cores, read_machine
 from emlb_runtime.records import ErrorRecord
 
 ANNOTATED = Path(__file__).resolve().parent.parent / "examples" / "annotated"

@@ -26,14 +26,14 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
-from emlb_runtime.backend import Backend, Encoded, Floats, Ints
-from emlb_runtime.bench import extract_files, timed
-from emlb_runtime.bundle import Bundle
+from emlb_runtime.bundle.loader import Bundle
 from emlb_runtime.extract import Extractor, available_cores, load_pipeline
-from emlb_runtime.formats.text import find_notes, read_notes
+from emlb_runtime.formats.notes import find_notes, read_notes
+from emlb_runtime.inference.backend import Backend, Encoded, Floats, Ints
 from emlb_runtime.pipeline import Pipeline
+from emlb_runtime.profiling.benchmark import extract_files, timed
+from emlb_runtime.profiling.stages import CountingBackend, time_stages
 from emlb_runtime.records import Note
-from emlb_runtime.stages import CountingBackend, time_stages
 
 IMPORTS = "import numpy, tokenizers, onnxruntime"
 

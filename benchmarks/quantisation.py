@@ -36,19 +36,19 @@ import numpy as np
 import onnxruntime
 from quantisation_variants import Variant, Windows, make_variants
 
-from emlb.evaluation.deployed import ScoredCorpus
-from emlb.evaluation.gold import SCHEMA_NAME, read_gold
-from emlb_export.half import sample_windows
+from emlb.evaluation.pipeline_scores import ScoredCorpus
+from emlb.evaluation.scoring.gold import SCHEMA_NAME, read_gold
+from emlb_export.fp16 import sample_windows
 from emlb_export.tuning import Loss, Tuned, open_untuned, tune_pipeline
 from emlb_runtime import __version__
-from emlb_runtime.backend import Backend, Ints
-from emlb_runtime.bench import timed
-from emlb_runtime.bundle import Bundle
-from emlb_runtime.formats.text import find_notes, read_notes
-from emlb_runtime.machine import available_cores, read_machine
+from emlb_runtime.bundle.loader import Bundle
+from emlb_runtime.formats.notes import find_notes, read_notes
+from emlb_runtime.inference.backend import Backend, Ints
+from emlb_runtime.machine.info import available_cores, read_machine
 from emlb_runtime.pipeline import Pipeline, pad_windows
+from emlb_runtime.profiling.benchmark import timed
 from emlb_runtime.records import Note
-from emlb_runtime.schema import Task
+from emlb_runtime.schema.task import Task
 
 NEIGHBOURS = 8
 COMPARED = 64

@@ -31,14 +31,14 @@ from onnxruntime.quantization import (
 from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
 from onnxruntime.quantization.onnx_model import ONNXModel
 
-from emlb_export.files import optimise
-from emlb_export.half import convert, float_tensors, give_types
-from emlb_export.quantize import MIN_EMBEDDING_ROWS, quantize
-from emlb_runtime.backend import Backend, Encoded, Floats, Ints
-from emlb_runtime.bundle import Bundle
-from emlb_runtime.machine import BF16_INSTRUCTIONS, available_cores, read_machine
-from emlb_runtime.providers import PROVIDERS
-from emlb_runtime.session import OnnxBackend, name_outputs, open_session
+from emlb_export.fp16 import convert, float_tensors, give_types
+from emlb_export.graph.optimise import optimise
+from emlb_export.precision.int8 import MIN_EMBEDDING_ROWS, quantize
+from emlb_runtime.bundle.loader import Bundle
+from emlb_runtime.inference.backend import Backend, Encoded, Floats, Ints
+from emlb_runtime.inference.onnx_backend import OnnxBackend, name_outputs, open_session
+from emlb_runtime.inference.providers import PROVIDERS
+from emlb_runtime.machine.info import BF16_INSTRUCTIONS, available_cores, read_machine
 
 BLOCK = 32
 """Weights that share a scale in MatMulNBits."""

@@ -6,7 +6,7 @@ import os
 
 import torch
 
-from emlb_runtime.machine import available_cores
+from emlb_runtime.machine.info import available_cores
 
 _SET_BY_USER = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 

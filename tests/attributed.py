@@ -10,9 +10,9 @@ import random
 from dataclasses import dataclass
 from pathlib import Path
 
-from emlb_runtime.attributes import Attribute
 from emlb_runtime.formats.brat import read_brat_folder
 from emlb_runtime.records import Document, Entity, Note, Relation
+from emlb_runtime.schema.attributes import Attribute
 
 from .tiny import build_encoder, write_brat
 
@@ -167,7 +167,7 @@ def train_attributed(folder: Path) -> AttributedRun:
     """Train on the notes."""
     import torch
 
-    from emlb.training.run import train
+    from emlb.training.train import train
 
     torch.set_num_threads(1)
     data, encoder = write_corpus(folder)

@@ -9,7 +9,7 @@ import hypothesis
 import pytest
 from hypothesis.database import DirectoryBasedExampleDatabase, InMemoryExampleDatabase
 
-from emlb_runtime.machine import available_cores, available_memory
+from emlb_runtime.machine.info import available_cores, available_memory
 from emlb_runtime.records import Document
 
 from . import attributed, tiny
@@ -99,7 +99,7 @@ def tiny_run(
 @pytest.fixture(scope="session")
 def tiny_bundle(tiny_run: tiny.TinyRun, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The tiny model exported, fp32 and int8; read only."""
-    from emlb_export.run import export
+    from emlb_export.export import export
 
     return export(tiny_run.folder, out=tmp_path_factory.mktemp("export") / "tiny", quantize=True)
 
@@ -115,7 +115,7 @@ def attributed_bundle(
     attributed_run: attributed.AttributedRun, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
     """That model exported, int8 and fp32; read only."""
-    from emlb_export.run import export
+    from emlb_export.export import export
 
     return export(
         attributed_run.folder, out=tmp_path_factory.mktemp("export") / "attributed", quantize=True

@@ -22,7 +22,7 @@ from benchmarks.contest.registry import CONTESTANTS, Entry, choose, pythons
 from benchmarks.contest.report import Report, Standing
 from benchmarks.contest.rounds import Rounds, Spread, pick_sample, rotated, run_rounds
 from benchmarks.contest.worker import Worker, serve
-from emlb_runtime.bundle import Bundle
+from emlb_runtime.bundle.loader import Bundle
 from emlb_runtime.extract import load_pipeline
 from emlb_runtime.records import Note
 

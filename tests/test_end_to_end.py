@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from emlb_runtime import Extractor
-from emlb_runtime.bundle import DEFAULT_MODEL, Bundle
+from emlb_runtime.bundle.loader import DEFAULT_MODEL, Bundle
 from emlb_runtime.formats.brat import read_brat_folder
 
 MARKER = "Zyxxqolimab"

@@ -30,9 +30,9 @@ from benchmarks.marathon.texts import (
 from benchmarks.marathon.threads import ONE, STREAM, Sharing, measure_soak
 from benchmarks.marathon.watch import Sample, Watched, check_presence, read_memory
 from emlb_runtime.extract import Extractor
-from emlb_runtime.formats.text import find_notes, read_notes
+from emlb_runtime.formats.notes import find_notes, read_notes
 from emlb_runtime.records import Document, Note
-from emlb_runtime.tokens import Tokens
+from emlb_runtime.text.tokens import Tokens
 
 MARKER = "Zyxxqolimab"
 TEXTS = [

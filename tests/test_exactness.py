@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks.exactness import compare
-from emlb_runtime.bundle import Bundle
-from emlb_runtime.formats.text import find_notes, read_notes
+from emlb_runtime.bundle.loader import Bundle
+from emlb_runtime.formats.notes import find_notes, read_notes
 from emlb_runtime.records import Document, Note
 
 

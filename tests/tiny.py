@@ -14,7 +14,7 @@ from pathlib import Path
 
 from emlb_runtime.formats.writers import open_writer
 from emlb_runtime.records import Document, Entity, Fragment, Note, Relation
-from emlb_runtime.windows import WindowConfig
+from emlb_runtime.text.windows import WindowConfig
 
 MARKUP = {
     "case": "[Drug:d1 Amoxicillin] caused [Disorder:e1 a rash] on day three. {ADE-Drug e1 d1}",
@@ -241,7 +241,7 @@ def train_tiny(folder: Path, *, encoder: Path, data: Path) -> TinyRun:
     """Train the tiny model on the notes of a brat folder."""
     import torch
 
-    from emlb.training.run import train
+    from emlb.training.train import train
     from emlb_runtime.formats.brat import read_brat_folder
 
     torch.set_num_threads(1)

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 from pipeline_speed import Recorder, record
 
-from emlb_runtime.backend import Backend, Ints
-from emlb_runtime.bundle import Bundle
+from emlb_runtime.bundle.loader import Bundle
 from emlb_runtime.extract import Extractor, load_pipeline
-from emlb_runtime.formats.text import find_notes, read_notes
+from emlb_runtime.formats.notes import find_notes, read_notes
 from emlb_runtime.formats.writers import open_writer
+from emlb_runtime.inference.backend import Backend, Ints
 from emlb_runtime.pipeline import Head, Pipeline, pad_windows
 from emlb_runtime.records import Document, Note
 

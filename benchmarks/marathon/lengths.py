@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from emlb_runtime.extract import Extractor
 from emlb_runtime.records import Note
-from emlb_runtime.tokens import Tokens
+from emlb_runtime.text.tokens import Tokens
 
 from .report import Measurement, Row, percent
 from .texts import cut_parts, lay_out

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from emlb_runtime.formats.text import find_notes, read_notes
+from emlb_runtime.formats.notes import find_notes, read_notes
 from emlb_runtime.records import ErrorRecord
-from emlb_runtime.tokens import Tokens
+from emlb_runtime.text.tokens import Tokens
 
 from .report import EnduranceError
 

@@ -13,13 +13,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from emlb.data.corpora import Corpus
-from emlb.data.coverage import Coverage
-from emlb.evaluation.bootstrap import Interval, differences
-from emlb.evaluation.deployed import ScoredCorpus, extract
-from emlb.evaluation.judging import restrict
+from emlb.evaluation.comparison.bootstrap import Interval, differences
+from emlb.evaluation.pipeline_scores import ScoredCorpus, extract
+from emlb.evaluation.protocol_scores import restrict
 from emlb.evaluation.protocols import Row, ScoringProtocol, Tally, add
 from emlb.evaluation.protocols.paper import Paper
 from emlb.evaluation.protocols.standard import Standard
+from emlb.examples.coverage import Coverage
 from emlb.model.pretrained import TrainedModel
 from emlb_runtime.pipeline import Pipeline
 from emlb_runtime.records import Document

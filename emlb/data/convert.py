@@ -13,16 +13,15 @@ from typing import BinaryIO
 
 from emlb_runtime.errors import ConfigError, DataError
 from emlb_runtime.formats.brat import format_brat
-from emlb_runtime.formats.disk import open_private, replace_file
-from emlb_runtime.formats.jsonl import document_to_json
+from emlb_runtime.formats.files.atomic import open_private, replace_file
 from emlb_runtime.formats.report import NO_TEXT, Problem
 from emlb_runtime.formats.tables import NoteColumns
-from emlb_runtime.records import Document, Entity, Relation
+from emlb_runtime.records import Document, Entity, Relation, document_to_json
 
-from .anafora import write_anafora
-from .formats import detect, scan
+from .formats.anafora.corpus import write_anafora
+from .formats.detect import detect, scan
+from .formats.share.corpus import write_share
 from .mapping import find_mapping
-from .share import write_share
 
 TARGETS = ("brat", "jsonl", "anafora", "share", "share2013")
 """What can be written: brat pairs, one file of documents with their texts, and the rest."""
@@ -80,7 +79,7 @@ def convert(
         out: a folder that is empty or not there; for ``jsonl`` a file that is not there, which
             grows as ``OUT.part``.
         to: one of ``TARGETS``; ``share`` is the format of 2014.
-        format: the source's, as ``emlb.data.formats.scan`` takes it.
+        format: the source's, as ``emlb.data.formats.detect.scan`` takes it.
         texts: folder of the source's texts, for formats that come without them.
         columns: of a table, or of JSON lines, that hold raw notes.
         strict: end at the first thing that cannot be read.

@@ -9,15 +9,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from emlb.packaged import find_packaged
+from emlb.data.max_distance import find_reach
+from emlb.package_data import find_packaged
 from emlb_runtime.errors import DataError
 from emlb_runtime.formats.report import Report
 from emlb_runtime.records import Document
-from emlb_runtime.schema import Signature, Task
+from emlb_runtime.schema.task import Signature, Task
 
-from .formats import FORMATS, RAW_FORMATS, detect, group_documents, scan
+from .formats.detect import FORMATS, RAW_FORMATS, detect, group_documents, scan
 from .mapping import UNKNOWN, map_documents
-from .reach import find_reach
 from .splits import (
     Grouping,
     Split,
@@ -35,7 +35,7 @@ from .splits import (
 )
 
 if TYPE_CHECKING:
-    from emlb.training.config import CorpusConfig, SplitConfig, TaskConfig
+    from emlb.data.config import CorpusConfig, SplitConfig, TaskConfig
 
 
 @dataclass(frozen=True)

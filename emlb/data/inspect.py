@@ -13,7 +13,7 @@ from emlb_runtime.formats.report import NO_TEXT, Problem
 from emlb_runtime.formats.tables import NoteColumns
 from emlb_runtime.records import Document
 
-from .formats import FORMATS, Detected, detect, scan
+from .formats.detect import FORMATS, Detected, detect, scan
 from .leaks import Leaks, find_leaks
 from .sentences import is_cross_sentence, sentence_starts
 from .splits import official_part

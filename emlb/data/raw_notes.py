@@ -8,7 +8,8 @@ from pathlib import Path
 from emlb_runtime.errors import DataError
 from emlb_runtime.formats import report as reasons
 from emlb_runtime.formats._json_lines import parse_line
-from emlb_runtime.formats._unzipped import open_unzipped, unzipped_name
+from emlb_runtime.formats.files.compressed import open_unzipped, unzipped_name
+from emlb_runtime.formats.files.limits import NOTE, TooLarge, read_file, read_lines
 from emlb_runtime.formats.finding import TABLE_SUFFIXES
 from emlb_runtime.formats.folders import files_below
 from emlb_runtime.formats.not_notes import recognise
@@ -16,10 +17,9 @@ from emlb_runtime.formats.noteevents import NoteEvents
 from emlb_runtime.formats.report import Problem, Report, count_document, unusable, why_unreadable
 from emlb_runtime.formats.sniff import sniff
 from emlb_runtime.formats.tables import NoteColumns, judge_table, scan_table
-from emlb_runtime.limits import NOTE, TooLarge, read_file, read_lines
 from emlb_runtime.records import Document, Note
 
-from .reading import Reading
+from .formats.reading import Reading
 
 _BOM = b"\xef\xbb\xbf"
 

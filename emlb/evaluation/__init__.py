@@ -4,10 +4,10 @@ Works on documents alone, so whatever wrote them (the torch model, a bundle, a f
 predictions) is measured by the same rules.
 """
 
-from .counts import Agreement, Counts, Rates, Scores, TypeScores
-from .scores import score
-from .table import render, to_json
-from .thresholds import best_thresholds
+from .calibration.thresholds import best_thresholds
+from .scoring.counts import Agreement, Counts, Rates, Scores, TypeScores
+from .scoring.scores import score
+from .scoring.table import render, to_json
 
 __all__ = [
     "Agreement",

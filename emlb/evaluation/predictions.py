@@ -10,18 +10,18 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
-from emlb.data.formats import RAW_FORMATS, detect, scan
-from emlb_runtime.bundle import CONFIG_NAME, Bundle
+from emlb.data.formats.detect import RAW_FORMATS, detect, scan
+from emlb_runtime.bundle.loader import CONFIG_NAME, Bundle
 from emlb_runtime.errors import ArtefactError, ConfigError, DataError
 from emlb_runtime.extract import available_cores, load_pipeline
 from emlb_runtime.formats.report import Report
+from emlb_runtime.machine.threads import worker_pool
 from emlb_runtime.pipeline import Pipeline
 from emlb_runtime.records import Document
-from emlb_runtime.schema import Task
-from emlb_runtime.threads import worker_pool
+from emlb_runtime.schema.task import Task
 
-from .deployed import ScoredCorpus, extract
-from .gold import GoldCorpus
+from .pipeline_scores import ScoredCorpus, extract
+from .scoring.gold import GoldCorpus
 
 
 class Predictor(Protocol):

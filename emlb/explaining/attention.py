@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple, Protocol
 
-from emlb_runtime.backend import Floats, Ints
+from emlb_runtime.inference.backend import Floats, Ints
 
 
 class RelationLook(NamedTuple):

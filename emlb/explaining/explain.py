@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from emlb_runtime.backend import Floats, Ints
-from emlb_runtime.decode import score_pairs
+from emlb_runtime.decoding.note_decoder import score_pairs
 from emlb_runtime.errors import ArtefactError, ConfigError
+from emlb_runtime.inference.backend import Floats, Ints
 from emlb_runtime.pipeline import NoteState, Pipeline, align
 from emlb_runtime.records import Document, Entity, Note, Triple
-from emlb_runtime.schema import Task
-from emlb_runtime.windows import deciding_window
+from emlb_runtime.schema.task import Task
+from emlb_runtime.text.windows import deciding_window
 
 from .attention import Attention, EncoderLook, RelationLook
 from .records import Explained, Explanation, Side, Weights

@@ -85,7 +85,7 @@ def _article(explained: Explained, text: str, top: int) -> Iterator[str]:
     for _, title, weights in explained.views():
         yield f"<h3>{title}</h3>"
         yield _passage(explained, text, weights)
-        yield f'<p class="facts">Special tokens: {_percent(weights.special)}.</p>'
+        yield f'<p class="facts">SpecialTokens tokens: {_percent(weights.special)}.</p>'
         yield from _table(explained, text, weights, top)
     yield "</article>"
 

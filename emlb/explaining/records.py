@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from emlb_runtime.backend import Floats, Ints
-from emlb_runtime.formats.jsonl import triple_to_json
-from emlb_runtime.records import Document, Triple
+from emlb_runtime.inference.backend import Floats, Ints
+from emlb_runtime.records import Document, Triple, triple_to_json
 
 DECIMALS = 6
 

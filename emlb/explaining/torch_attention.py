@@ -8,7 +8,7 @@ import torch
 from emlb.model.attention import eager_twin, last_attention
 from emlb.model.model import EmlbModel
 from emlb.model.relation import RelationHead
-from emlb_runtime.backend import Floats, Ints
+from emlb_runtime.inference.backend import Floats, Ints
 
 from .attention import EncoderLook, RelationLook
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from emlb_runtime.backend import Encoded, Floats, Ints
+from emlb_runtime.inference.backend import Encoded, Floats, Ints
 
 from .model import EmlbModel
 
@@ -43,7 +43,7 @@ class TorchBackend:
 
     @torch.inference_mode()
     def encode(self, input_ids: Ints, attention_mask: Ints) -> Encoded:
-        """See ``emlb_runtime.backend.Backend``."""
+        """See ``emlb_runtime.inference.backend.Backend``."""
         with self._context():
             output = self._model(self._tensor(input_ids), self._tensor(attention_mask))
         return Encoded(
@@ -55,7 +55,7 @@ class TorchBackend:
     def relate(
         self, task: str, hidden: Floats, attention_mask: Ints, spans: Ints, pairs: Ints
     ) -> Floats:
-        """See ``emlb_runtime.backend.Backend``."""
+        """See ``emlb_runtime.inference.backend.Backend``."""
         logits = self._model.relate(
             task,
             self._tensor(hidden),
@@ -68,7 +68,7 @@ class TorchBackend:
 
     @torch.inference_mode()
     def describe(self, task: str, hidden: Floats, attention_mask: Ints, spans: Ints) -> Floats:
-        """See ``emlb_runtime.backend.Backend``."""
+        """See ``emlb_runtime.inference.backend.Backend``."""
         scores = self._model.describe(
             task, self._tensor(hidden), self._tensor(attention_mask), self._tensor(spans)
         )

@@ -9,8 +9,8 @@ from typing import Any
 from transformers import AutoConfig, PretrainedConfig
 
 from emlb_runtime.errors import ConfigError
-from emlb_runtime.schema import Task
-from emlb_runtime.windows import WindowConfig
+from emlb_runtime.schema.task import Task
+from emlb_runtime.text.windows import WindowConfig
 
 ENTITY_HEADS = ("crf", "softmax")
 RELATION_HEADS = ("bilinear", "linear")

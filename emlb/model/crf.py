@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 from torchcrf import CRF
 
-from emlb_runtime.crf import FORBIDDEN, Crf
-from emlb_runtime.labels import LabelScheme
+from emlb_runtime.decoding.crf import FORBIDDEN, Crf
+from emlb_runtime.schema.labels import LabelScheme
 
 
 class LatticeCrf(CRF):  # type: ignore[misc]  # torchcrf has no types

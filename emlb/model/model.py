@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, PreTrainedModel
 
-from emlb_runtime.schema import Task
-from emlb_runtime.windows import WindowConfig
+from emlb_runtime.schema.task import Task
+from emlb_runtime.text.windows import WindowConfig
 
 from .attributes import AttributeHead
 from .config import EmlbConfig

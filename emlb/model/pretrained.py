@@ -11,11 +11,12 @@ import torch
 from tokenizers import Tokenizer
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-from emlb.packaged import PREFIX, find_packaged
+from emlb.package_data import PREFIX, find_packaged
 from emlb_runtime.errors import ArtefactError, ConfigError
-from emlb_runtime.pipeline import Head, Pipeline, Special
-from emlb_runtime.schema import Task
-from emlb_runtime.tokens import make_plain
+from emlb_runtime.pipeline import Head, Pipeline
+from emlb_runtime.schema.task import Task
+from emlb_runtime.text.special_tokens import SpecialTokens
+from emlb_runtime.text.tokens import make_plain
 
 from .backend import TorchBackend
 from .loading import read_tokenizer, save_tokenizer, without_bars
@@ -49,7 +50,7 @@ class LoadedTokenizer:
     """A fast tokenizer without truncation and padding, and its special tokens."""
 
     tokenizer: Any
-    special: Special
+    special: SpecialTokens
     source: Any
 
     def save(self, folder: Path) -> None:
@@ -76,13 +77,13 @@ def load_tokenizer(path: str | Path) -> LoadedTokenizer:
     sep = source.sep_token_id if source.sep_token_id is not None else source.eos_token_id
     if cls is None or sep is None or source.pad_token_id is None:
         raise ConfigError(f"{path}: the tokenizer lacks a start, end or padding token")
-    special = Special(cls, sep, source.pad_token_id, source.mask_token_id)
+    special = SpecialTokens(cls, sep, source.pad_token_id, source.mask_token_id)
     tokenizer = read_tokenizer(path, source)
     make_plain(tokenizer)
     return LoadedTokenizer(tokenizer, special, source)
 
 
-def unpack_tokenizer(data: bytes, special: Special) -> LoadedTokenizer:
+def unpack_tokenizer(data: bytes, special: SpecialTokens) -> LoadedTokenizer:
     """The tokenizer of a bundle, as a transformers tokenizer too.
 
     Args:

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from emlb_runtime.crf import FORBIDDEN, Crf
-from emlb_runtime.labels import LabelScheme
+from emlb_runtime.decoding.crf import FORBIDDEN, Crf
+from emlb_runtime.schema.labels import LabelScheme
 
 
 class WordSoftmax(nn.Module):

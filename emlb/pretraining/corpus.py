@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from emlb.data.formats import FORMATS, detect, scan
+from emlb.data.formats.detect import FORMATS, detect, scan
 from emlb_runtime.errors import DataError
 from emlb_runtime.formats.not_notes import recognise
 from emlb_runtime.formats.report import why_unreadable
 from emlb_runtime.formats.tables import NoteColumns, judge_table
-from emlb_runtime.tokens import Ints, tokenise
-from emlb_runtime.windows import WindowConfig, cut_windows
+from emlb_runtime.text.tokens import Ints, tokenise
+from emlb_runtime.text.windows import WindowConfig, cut_windows
 
 NO_WORDS = "note without words"
 

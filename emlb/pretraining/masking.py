@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 
 from emlb.model.pretrained import LoadedTokenizer
 from emlb_runtime.errors import ConfigError
-from emlb_runtime.tokens import Ints
+from emlb_runtime.text.tokens import Ints
 
 from .corpus import NoteWindows
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from emlb.training.precision import Precision, check_precision
 from emlb_runtime.errors import ConfigError
-from emlb_runtime.windows import WindowConfig
+from emlb_runtime.text.windows import WindowConfig
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 from torch.utils.data import Sampler
 
-from emlb_runtime.tokens import Ints
+from emlb_runtime.text.tokens import Ints
 
 from .masking import Draw
 

@@ -25,7 +25,7 @@ from itertools import islice
 from pathlib import Path
 
 from emlb_runtime import Extractor
-from emlb_runtime.formats.text import find_notes, read_notes
+from emlb_runtime.formats.notes import find_notes, read_notes
 from emlb_runtime.records import Document, Entity, Relation
 
 CUE = re.compile(

@@ -9,13 +9,13 @@ from pathlib import Path
 import torch
 
 from emlb.data.corpora import Corpus, load_corpus
-from emlb.data.coverage import Coverage
 from emlb.evaluation import Scores
-from emlb.evaluation.calibrating import as_reported, tune, untuned
-from emlb.evaluation.deployed import ScoredCorpus, extract, score_corpus
+from emlb.evaluation.calibration.fit import as_reported, tune, untuned
+from emlb.evaluation.pipeline_scores import ScoredCorpus, extract, score_corpus
+from emlb.examples.coverage import Coverage
 from emlb.model.model import EmlbModel
 from emlb.model.pretrained import LoadedTokenizer, make_pipeline
-from emlb_runtime.schema import Task
+from emlb_runtime.schema.task import Task
 
 from .config import Learned, RunConfig
 from .measures import Measures, logged, measure, render

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from emlb.evaluation.columns import align
-from emlb.evaluation.deployed import ScoredCorpus
-from emlb.evaluation.judging import restrict
+from emlb.evaluation.pipeline_scores import ScoredCorpus
+from emlb.evaluation.protocol_scores import restrict
 from emlb.evaluation.protocols import add
 from emlb.evaluation.protocols.base import Key
 from emlb.evaluation.protocols.paper import Paper
+from emlb.evaluation.scoring.text_table import align
 from emlb_runtime.records import Document
 
 from .config import Learned

@@ -10,7 +10,7 @@ from typing import Literal, get_args
 import torch
 
 from emlb_runtime.errors import ConfigError
-from emlb_runtime.machine import BF16_INSTRUCTIONS, read_machine
+from emlb_runtime.machine.info import BF16_INSTRUCTIONS, read_machine
 
 Precision = Literal["auto", "bf16", "fp16", "fp32"]
 """``auto`` is the fastest arithmetic that the machine computes natively."""

@@ -15,16 +15,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from emlb.data.examples import window_text
-from emlb.data.formats import scan
+from emlb.data.formats.detect import scan
 from emlb.data.leaks import find_leaks
-from emlb.data.pack import PACKED_CHARACTERS, pack
-from emlb.data.soft import WindowText
+from emlb.examples.examples import window_text
+from emlb.examples.packing import PACKED_CHARACTERS, pack
+from emlb.examples.soft import WindowText
 from emlb_runtime.errors import ConfigError, DataError
-from emlb_runtime.layout import Layout
 from emlb_runtime.pipeline import Pipeline
 from emlb_runtime.records import Document
-from emlb_runtime.schema import Task
+from emlb_runtime.schema.task import Task
+from emlb_runtime.text.layout import Layout
 
 from .config import DistillationConfig
 

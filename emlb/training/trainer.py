@@ -13,20 +13,20 @@ from typing import Any
 import torch
 from transformers import ProgressCallback, Trainer, TrainingArguments
 
-from emlb.data.examples import ExampleSet
+from emlb.examples.examples import ExampleSet
 from emlb.model.attention import open_attention
 from emlb.model.loading import without_bars
 from emlb.model.model import EmlbModel
-from emlb_runtime.pipeline import Special
+from emlb_runtime.text.special_tokens import SpecialTokens
 
 from .compat import schedule_arguments
 from .config import RunConfig, TrainingConfig
-from .loss import JointLoss, Losses, collate
+from .loss.joint import JointLoss, Losses, collate
+from .loss.total import LossBalance
 from .precision import forget_precision
 from .progress import Progress
 from .sampling import DatasetSampler
 from .schedule import epoch_schedule
-from .weighting import LossBalance
 
 
 class JointTrainer(Trainer):
@@ -52,7 +52,7 @@ class JointTrainer(Trainer):
         *,
         config: RunConfig,
         examples: ExampleSet,
-        special: Special,
+        special: SpecialTokens,
         scorer: Callable[[EmlbModel], dict[str, float]],
         checkpoints: str,
         say: Callable[[str], None] = lambda line: None,

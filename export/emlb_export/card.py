@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from emlb_runtime.bundle import BundleConfig
+from emlb_runtime.bundle.loader import BundleConfig
 
 from .tuning import Loss
 from .verify import Agreement, TensorParity

@@ -1,7 +1,7 @@
 """The weights of a trained model by name, and graphs without weights that read them by it.
 
-Names and orientations are those of ``emlb_runtime.weights``. Export folds some tensors into
-others, which leaves the model's function as it is (``emlb_runtime.state`` undoes it):
+Names and orientations are those of ``inference.weights``. Export folds some tensors into
+others, which leaves the model's function as it is (``emlb_runtime.bundle.state`` undoes it):
 
 * for ``PlainBert``, queries hold the scale of attention, the output's bias holds the values'
   bias, positions hold the first token type, and keys have no bias;
@@ -22,9 +22,9 @@ from torch import Tensor
 
 from emlb.model.model import EmlbModel
 from emlb.model.relation import RelationHead
-from emlb_runtime.weights import HALF, LEVELS, SCALES, ZERO
+from emlb_runtime.inference.weights import HALF, LEVELS, SCALES, ZERO
 
-from .bert import is_plain_bert
+from .graph.plain_bert import is_plain_bert
 
 TRANSPOSED = ".T"
 MAX_HELD = 4096

@@ -14,18 +14,18 @@ from operator import add
 from pathlib import Path
 from typing import Any
 
-from emlb.evaluation.calibrating import as_reported, tune, untuned
-from emlb.evaluation.counts import Scores
-from emlb.evaluation.deployed import ScoredCorpus, extract, score_corpus
+from emlb.evaluation.calibration.fit import as_reported, tune, untuned
+from emlb.evaluation.pipeline_scores import ScoredCorpus, extract, score_corpus
+from emlb.evaluation.scoring.counts import Scores
 from emlb.training.config import RunConfig, recorded_config
 from emlb.training.development import read_development
-from emlb_runtime.bundle import Bundle
+from emlb_runtime.bundle.loader import Bundle
 from emlb_runtime.errors import ConfigError, DataError
 from emlb_runtime.extract import load_pipeline
-from emlb_runtime.machine import available_cores
+from emlb_runtime.machine.info import available_cores
+from emlb_runtime.machine.threads import worker_pool
 from emlb_runtime.pipeline import Pipeline
-from emlb_runtime.schema import Task
-from emlb_runtime.threads import worker_pool
+from emlb_runtime.schema.task import Task
 
 CHANCE = 3
 """So few annotations found or missed more are chance: on little data a limit asks no less."""

@@ -11,15 +11,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from emlb.evaluation import score
-from emlb.evaluation.attributes import stated_values
-from emlb_runtime.backend import Backend
+from emlb.evaluation.scoring.attributes import stated_values
 from emlb_runtime.errors import ArtefactError
+from emlb_runtime.inference.backend import Backend
 from emlb_runtime.pipeline import Pipeline
 from emlb_runtime.records import Document, Note
-from emlb_runtime.schema import Task
+from emlb_runtime.schema.task import Task
 
-TOLERANCE = 1e-4
-"""Largest absolute difference of hidden states, emissions and logits, torch to ONNX fp32."""
+from .graph.tolerance import TOLERANCE
 
 BATCHES = (1, 3)
 Shape = tuple[int, int, int]

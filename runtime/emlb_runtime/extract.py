@@ -11,22 +11,22 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from .arguments import Unusable, check_many, check_text, name_notes
-from .arithmetic import Products
-from .bundle import Bundle
-from .crf import Crf
+from .bundle.loader import Bundle
+from .decoding.crf import Crf
 from .errors import BackendError, BundleError, ConfigError
-from .forks import Networks, watch_forks
-from .machine import available_cores as available_cores
+from .extraction.arguments import Unusable, check_many, check_text, name_notes
+from .extraction.forks import Networks, watch_forks
+from .extraction.recipe import Recipe, RecipeCache
+from .extraction.session_plan import make_plan, products_for
+from .extraction.stream import Result, Team, start_team, stream, work_each, work_in_turn
+from .inference.arithmetic import Products
+from .inference.onnx_backend import DEVICES, OnnxBackend, open_session
+from .inference.providers import PROVIDERS, short_name
+from .machine.info import available_cores as available_cores
+from .machine.threads import worker_pool
 from .pipeline import Head, Pipeline
-from .plan import make_plan, products_for
-from .providers import PROVIDERS, short_name
-from .recipe import Recipe, RecipeCache
 from .records import Document, ErrorRecord, Note
-from .session import DEVICES, OnnxBackend, open_session
-from .stream import Result, Team, start_team, stream, work_each, work_in_turn
-from .threads import worker_pool
-from .tokens import make_plain
+from .text.tokens import make_plain
 
 __all__ = ["Extractor", "ExtractorInfo", "Result", "available_cores", "load_pipeline"]
 

@@ -17,34 +17,25 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .attributes import Stated, are_facts
-from .backend import Backend, Encoded
-from .crf import Crf
-from .decode import Candidates, Decoding, Link, Mention
+from .decoding.crf import Crf
+from .decoding.mentions import find_mentions
+from .decoding.note_decoder import Candidates, Decoding, Link, Mention
 from .formats.sniff import count_tags
-from .labels import WordSpan
-from .layout import Layout, Structure, read_layout, read_structure
-from .mentions import find_mentions
+from .inference.backend import Backend, Encoded
 from .records import Document, Entity, Note, Relation, Status
-from .schema import Task
-from .tokens import Tokens, tokenise
-from .windows import Window, WindowConfig, cut_windows
+from .schema.attributes import Stated, are_facts
+from .schema.labels import WordSpan
+from .schema.task import Task
+from .text.layout import Layout, Structure, read_layout, read_structure
+from .text.special_tokens import SpecialTokens
+from .text.tokens import Tokens, tokenise
+from .text.windows import Window, WindowConfig, cut_windows
 
 SEGMENT = 64
 """Windows encoded before they are decoded together."""
 
 PAIRS = 512
 """Pairs of a window that are related at a time: a dense table has thousands, at 20 kB each."""
-
-
-@dataclass(frozen=True)
-class Special:
-    """Ids of the tokens that frame a window, fill up a batch, and (in training) hide a word."""
-
-    cls: int
-    sep: int
-    pad: int
-    mask: int | None = None
 
 
 @dataclass(frozen=True)
@@ -97,7 +88,7 @@ Given = Mapping[str, Sequence[Entity]]
 
 
 Observe = Callable[[str], AbstractContextManager[None]]
-"""Given a stage's name as it begins, what is left when it ends; see ``emlb_runtime.stages``."""
+"""Given a stage's name as it begins, what is left when it ends; see ``profiling.stages``."""
 
 _UNOBSERVED = nullcontext()
 _NOTHING = Stated({}, {})
@@ -120,7 +111,7 @@ class Pipeline:
         self,
         backend: Backend,
         tokenizer: Any,
-        special: Special,
+        special: SpecialTokens,
         heads: Sequence[Head],
         *,
         windows: WindowConfig,

@@ -191,8 +191,6 @@ class Document:
 
     def to_json(self) -> dict[str, Any]:
         """The document as JSON-ready values: a line of the ``documents`` format."""
-        from .formats.jsonl import document_to_json
-
         return document_to_json(self)
 
 
@@ -207,3 +205,83 @@ class ErrorRecord:
 
     note: str
     error: str
+
+
+def document_to_json(document: Document, *, with_text: bool = False) -> dict[str, Any]:
+    """The document as JSON-ready values; scores rounded to four decimals.
+
+    Args:
+        document: the document.
+        with_text: keep the note's own text too, so that the line stands alone. Otherwise
+            only the mentions carry theirs.
+    """
+    value: dict[str, Any] = {
+        "note": document.note.name,
+        **({"text": document.note.text} if with_text else {}),
+        "entities": [
+            {"id": entity.id, **_mention_to_json(entity), "task": entity.task}
+            for entity in document.entities
+        ],
+        "relations": [
+            {
+                "type": relation.type,
+                "head": relation.head,
+                "tail": relation.tail,
+                "score": _round(relation.score),
+                "task": relation.task,
+                **_asserted(relation),
+            }
+            for relation in document.relations
+        ],
+    }
+    if document.status is not None:
+        status = document.status
+        value["status"] = {
+            "characters": status.characters,
+            "windows": status.windows,
+            "provider": status.provider,
+            "precision": status.precision,
+            "warnings": list(status.warnings),
+        }
+    return value
+
+
+def triple_to_json(note_name: str, triple: Triple) -> dict[str, Any]:
+    """A triple as JSON-ready values: a line of the ``triples`` format."""
+    return {
+        "note": note_name,
+        "head": _mention_to_json(triple.head),
+        "relation": triple.relation.type,
+        "tail": _mention_to_json(triple.tail),
+        "score": _round(triple.relation.score),
+        "task": triple.relation.task,
+        **_asserted(triple.relation),
+    }
+
+
+def _round(score: float) -> float:
+    return round(float(score), 4)
+
+
+def _mention_to_json(entity: Entity) -> dict[str, Any]:
+    value: dict[str, Any] = {
+        "type": entity.type,
+        "start": entity.start,
+        "end": entity.end,
+        "text": entity.text,
+        "score": _round(entity.score),
+    }
+    if entity.fragments:
+        value["fragments"] = [list(fragment) for fragment in entity.fragments]
+    if entity.attributes:
+        value["attributes"] = dict(entity.attributes)
+    if entity.attribute_scores:
+        value["attribute_scores"] = {
+            name: _round(score) for name, score in entity.attribute_scores.items()
+        }
+    return value
+
+
+def _asserted(relation: Relation) -> dict[str, bool]:
+    """Whether a relation is a fact, where that can be told."""
+    return {} if relation.asserted is None else {"asserted": relation.asserted}

@@ -27,12 +27,13 @@ from pathlib import Path
 from typing import Any
 
 from emlb_cli import run
-from emlb_runtime import bundle
 
 # Also what a run imports late: the children share it.
 from emlb_runtime.batch import compression, fingerprint, output
-from emlb_runtime.formats import disk, noteevents, writers
-from emlb_runtime.recipe import Recipe
+from emlb_runtime.bundle import loader as bundle
+from emlb_runtime.extraction.recipe import Recipe
+from emlb_runtime.formats import noteevents, writers
+from emlb_runtime.formats.files import atomic as disk
 from emlb_runtime.records import Document, Entity, ErrorRecord, Note, Relation
 
 SHARED = (bundle, fingerprint, noteevents, writers)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from unittest import mock
 
 from emlb_cli import run
-from emlb_runtime.recipe import Recipe
+from emlb_runtime.extraction.recipe import Recipe
 
 DEFAULT_RECIPE = Recipe(None, "auto", None, None, 0.0, None)
 """How the stand-ins for an extractor say that they were loaded."""

@@ -21,9 +21,9 @@ def test_ablate(monkeypatch: pytest.MonkeyPatch) -> None:
         calls.append((configs, options))
         return Path("out")
 
-    module = ModuleType("emlb.ablation.run")
+    module = ModuleType("emlb.ablation.ablate")
     monkeypatch.setattr(module, "ablate", ablate, raising=False)
-    monkeypatch.setitem(sys.modules, "emlb.ablation.run", module)
+    monkeypatch.setitem(sys.modules, "emlb.ablation.ablate", module)
     arguments = "ablate one two.toml --seeds 2 --out out --set a.b=1 --set c=x".split()
     result = CliRunner().invoke(app, arguments, prog_name="emlb")
     assert (result.exit_code, result.stdout) == (0, "out\n")

@@ -15,7 +15,7 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
-from emlb.evaluation.judging import Judging
+from emlb.evaluation.protocol_scores import Judging
 from emlb.pretraining.options import PretrainingOptions
 from emlb_cli.app import app
 from emlb_runtime import __version__
@@ -80,7 +80,7 @@ def test_version() -> None:
 
 
 def test_train(stand: Stand) -> None:
-    call = stand("emlb.training.run", "train", Path("runs/one"))
+    call = stand("emlb.training.train", "train", Path("runs/one"))
     result = emlb("train", "ade.toml", "--set", "a.b=1", "--set", "c=x=y", "--fresh")
     assert (result.exit_code, result.stdout) == (0, f"{Path('runs/one')}\n")
     assert call == Call(
@@ -90,7 +90,7 @@ def test_train(stand: Stand) -> None:
 
 
 def test_distill(stand: Stand) -> None:
-    call = stand("emlb.training.run", "train", Path("runs/student"))
+    call = stand("emlb.training.train", "train", Path("runs/student"))
     arguments = "ade.toml runs/a runs/b --notes raw --notes more.jsonl --windows 9"
     result = emlb("distill", *arguments.split(), "--set", "name=student")
     assert (result.exit_code, result.stdout) == (0, "runs/student\n")
@@ -110,14 +110,14 @@ def test_distill(stand: Stand) -> None:
 
 
 def test_interrupted_training_says_how_to_go_on(stand: Stand) -> None:
-    stand("emlb.training.run", "train", KeyboardInterrupt())
+    stand("emlb.training.train", "train", KeyboardInterrupt())
     result = emlb("train", "ade.toml")
     assert result.exit_code == 130
     assert "the same command goes on" in result.stderr
 
 
 def test_pretrain(stand: Stand) -> None:
-    call = stand("emlb.pretraining.run", "pretrain", Path("encoder"))
+    call = stand("emlb.pretraining.pretrain", "pretrain", Path("encoder"))
     arguments = "--epochs 2.5 --steps 9 --minutes 60 --batch-size 8 --accumulate 4 --rate 2e-4"
     more = "--max-pieces 128 --held-out 0.1 --precision fp32 --seed 5 --fresh"
     result = emlb(
@@ -149,20 +149,20 @@ def test_pretrain(stand: Stand) -> None:
 
 
 def test_pretrain_has_the_defaults_of_its_options(stand: Stand) -> None:
-    call = stand("emlb.pretraining.run", "pretrain", Path("encoder"))
+    call = stand("emlb.pretraining.pretrain", "pretrain", Path("encoder"))
     assert emlb("pretrain", "notes", "--base", "b", "--out", "encoder").exit_code == 0
     assert call.options is not None and call.options["options"] == PretrainingOptions()
 
 
 def test_pretrain_tells_a_bad_setting(stand: Stand) -> None:
-    stand("emlb.pretraining.run", "pretrain", Path("encoder"))
+    stand("emlb.pretraining.pretrain", "pretrain", Path("encoder"))
     result = emlb("pretrain", "notes", "--base", "b", "--out", "encoder", "--held-out", "1")
     assert result.exit_code == 2
     assert result.stderr == ("emlb pretrain: held_out is 1.0; it must be from 0 to below 1\n")
 
 
 def test_evaluate(stand: Stand) -> None:
-    call = stand("emlb.evaluation.run", "evaluate", FakeReport())
+    call = stand("emlb.evaluation.evaluate", "evaluate", FakeReport())
     arguments = "--corpus ade --corpus chia --limit 5 --gold-mentions --json s.json"
     more = (
         "--precision fp32 --task clinical --split splits.json --part dev --format brat "
@@ -192,7 +192,7 @@ def test_evaluate(stand: Stand) -> None:
 
 
 def test_stability(stand: Stand) -> None:
-    call = stand("emlb.evaluation.stability_report", "compare_models", FakeReport())
+    call = stand("emlb.evaluation.comparison.stability_report", "compare_models", FakeReport())
     arguments = "--corpus ade --corpus chia --limit 5 --json s.json --bootstrap 0 --task clinical"
     more = "--split splits.json --part dev --format brat --texts texts"
     result = emlb("stability", "a", "b", "c", "dev", *arguments.split(), *more.split())
@@ -222,7 +222,7 @@ def test_stability_of_one_model_is_refused(tiny_data: Path) -> None:
 
 
 def test_export(stand: Stand) -> None:
-    call = stand("emlb_export.run", "export", Path("bundle"))
+    call = stand("emlb_export.export", "export", Path("bundle"))
     arguments = "--out bundle --quantize --name tiny --notes notes --eval-data d --overwrite"
     more = "--precision fp16 --precision fp32 --data c --no-tune --max-loss 1 --force"
     options = [*arguments.split(), *more.split(), "--threshold", "ADE-Drug=0.2"]
@@ -252,7 +252,7 @@ def test_export(stand: Stand) -> None:
 
 
 def test_export_without_arguments(stand: Stand) -> None:
-    call = stand("emlb_export.run", "export", Path("bundle"))
+    call = stand("emlb_export.export", "export", Path("bundle"))
     assert emlb("export").exit_code == 0
     assert call.positional == (None,)
 
@@ -277,18 +277,18 @@ def test_info_of_an_altered_bundle(tiny_bundle: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "module", "function", "missing", "extra"),
     [
-        (["train", "c.toml"], "emlb.training.run", "train", "torch", "train"),
+        (["train", "c.toml"], "emlb.training.train", "train", "torch", "train"),
         (
             ["pretrain", "n", "--base", "b", "--out", "o"],
-            *("emlb.pretraining.run", "pretrain", "transformers", "train"),
+            *("emlb.pretraining.pretrain", "pretrain", "transformers", "train"),
         ),
-        (["evaluate", "m", "d"], "emlb.evaluation.run", "evaluate", "transformers", "train"),
+        (["evaluate", "m", "d"], "emlb.evaluation.evaluate", "evaluate", "transformers", "train"),
         (
             ["stability", "m", "n", "d"],
-            *("emlb.evaluation.stability_report", "compare_models", "torch", "train"),
+            *("emlb.evaluation.comparison.stability_report", "compare_models", "torch", "train"),
         ),
-        (["export"], "emlb_export.run", "export", "torch", "export"),
-        (["export"], "emlb_export.run", "export", "onnxruntime", "cpu"),
+        (["export"], "emlb_export.export", "export", "torch", "export"),
+        (["export"], "emlb_export.export", "export", "onnxruntime", "cpu"),
     ],
 )
 def test_a_light_install_names_the_extra(
@@ -302,7 +302,7 @@ def test_a_light_install_names_the_extra(
 
 
 def test_a_module_of_ours_that_is_missing_is_a_bug(stand: Stand) -> None:
-    stand("emlb.training.run", "train", ModuleNotFoundError("no", name="emlb.tranning"))
+    stand("emlb.training.train", "train", ModuleNotFoundError("no", name="emlb.tranning"))
     assert isinstance(emlb("train", "c.toml").exception, ModuleNotFoundError)
 
 
@@ -314,7 +314,7 @@ def test_a_module_of_ours_that_is_missing_is_a_bug(stand: Stand) -> None:
     ],
 )
 def test_errors_are_one_sentence(stand: Stand, error: Exception, sentence: str) -> None:
-    stand("emlb.training.run", "train", error)
+    stand("emlb.training.train", "train", error)
     result = emlb("train", "c.toml")
     assert result.exit_code == 2
     assert result.stderr.startswith("emlb train: ")

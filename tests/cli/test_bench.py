@@ -11,9 +11,9 @@ from typer.testing import CliRunner, Result
 
 from emlb_cli import app
 from emlb_cli.commands.bench import parse_workers
-from emlb_runtime import bench
-from emlb_runtime.bench import Measured, Setting
 from emlb_runtime.errors import BackendError, ConfigError
+from emlb_runtime.profiling import benchmark as bench
+from emlb_runtime.profiling.benchmark import Measured, Setting
 
 MARKER = "zebrafish"
 

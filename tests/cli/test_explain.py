@@ -38,9 +38,9 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, Any]]:
             raise ModuleNotFoundError("no", name="onnx")
         return "note: 1 triple \N{GRINNING FACE}"
 
-    module = ModuleType("emlb_export.explain")
+    module = ModuleType("emlb_export.explain_bundle")
     module.explain_file = explain_file  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "emlb_export.explain", module)
+    monkeypatch.setitem(sys.modules, "emlb_export.explain_bundle", module)
     return made
 
 

@@ -9,8 +9,8 @@ import pytest
 
 from emlb_runtime.batch import hardware
 from emlb_runtime.batch.hardware import identify_machine
-from emlb_runtime.machine import Machine, read_machine
-from emlb_runtime.providers import PROVIDERS
+from emlb_runtime.inference.providers import PROVIDERS
+from emlb_runtime.machine.info import Machine, read_machine
 
 CPU, CUDA = PROVIDERS["cpu"], PROVIDERS["cuda"]
 

@@ -10,9 +10,10 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from emlb_cli import app
-from emlb_runtime import arithmetic, plan, providers
-from emlb_runtime.bundle import DEFAULT_MODEL
+from emlb_runtime.bundle.loader import DEFAULT_MODEL
 from emlb_runtime.errors import BackendError
+from emlb_runtime.extraction import session_plan as plan
+from emlb_runtime.inference import arithmetic, providers
 
 PARTS = ["emlb", "machine", "runtime", "plan", "bundle"]
 

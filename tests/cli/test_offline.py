@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from emlb_runtime.bundle import DEFAULT_MODEL
+from emlb_runtime.bundle.loader import DEFAULT_MODEL
 from tests import tiny
 
 from .offline import NAMESPACE, STRACE, Watched, run_code, run_commands, works

@@ -20,9 +20,9 @@ from emlb_cli import run
 from emlb_cli.shared.enums import Format
 from emlb_runtime import __version__
 from emlb_runtime.errors import BundleError
+from emlb_runtime.extraction.recipe import Recipe
 from emlb_runtime.formats.brat import read_brat
 from emlb_runtime.formats.writers import FORMATS
-from emlb_runtime.recipe import Recipe
 from emlb_runtime.records import Document, Entity, ErrorRecord, Note, Relation, Status
 from tests.cli.invoking import DEFAULT_RECIPE, Result, invoke
 

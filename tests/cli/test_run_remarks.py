@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from emlb_runtime import arithmetic, plan
+from emlb_runtime.extraction import session_plan as plan
+from emlb_runtime.inference import arithmetic
 from tests.cli.invoking import invoke
 
 

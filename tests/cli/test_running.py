@@ -24,11 +24,11 @@ from emlb_runtime.batch import compression, fingerprint, hardware, output
 from emlb_runtime.batch.fingerprint import Fingerprint, identify_inputs
 from emlb_runtime.batch.journal import Checkpoint, Journal
 from emlb_runtime.errors import ArtefactError, ConfigError
-from emlb_runtime.formats import disk
+from emlb_runtime.formats.files import atomic as disk
 from emlb_runtime.formats.jsonl import read_documents
-from emlb_runtime.formats.text import NoteFile
+from emlb_runtime.formats.notes import NoteFile
 from emlb_runtime.formats.writers import brat_stem
-from emlb_runtime.machine import Machine
+from emlb_runtime.machine.info import Machine
 from emlb_runtime.records import Document, Entity, ErrorRecord, Note, Relation
 from tests.cli.invoking import DEFAULT_RECIPE, Result, invoke
 

@@ -10,7 +10,7 @@ import torch
 from emlb.model import EmlbModel
 from emlb.model.pretrained import LoadedTokenizer, load_tokenizer, make_pipeline
 from emlb_runtime.pipeline import Pipeline
-from emlb_runtime.schema import Task
+from emlb_runtime.schema.task import Task
 from tests.tiny import RELATIONS, TYPES, WINDOWS
 
 torch.set_num_threads(1)

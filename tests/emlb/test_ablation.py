@@ -13,23 +13,24 @@ from typing import Any, cast
 import pytest
 import torch
 
-from emlb.ablation import figures, run
+from emlb.ablation import ablate as run
+from emlb.ablation import figures
+from emlb.ablation.ablate import ablate, make_plans
 from emlb.ablation.modules import MODULES, REFERENCE, Module, run_name, settings
 from emlb.ablation.record import _named
-from emlb.ablation.run import ablate, make_plans
 from emlb.ablation.scoring import Dataset, Figures, Judged, Models, compare, judge
 from emlb.ablation.table import mean_and_deviation, render, to_csv
 from emlb.data.corpora import load_corpus
-from emlb.data.coverage import Coverage
-from emlb.data.examples import Supervision, make_examples
-from emlb.evaluation.bootstrap import Interval
-from emlb.evaluation.deployed import ScoredCorpus
+from emlb.evaluation.comparison.bootstrap import Interval
+from emlb.evaluation.pipeline_scores import ScoredCorpus
 from emlb.evaluation.protocols import Tally
+from emlb.examples.coverage import Coverage
+from emlb.examples.examples import Supervision, make_examples
 from emlb.model.pretrained import TrainedModel
 from emlb.recipes import find_recipe
 from emlb.training.config import Learned, load_config
 from emlb.training.development import score_development
-from emlb.training.loss import JointLoss, collate
+from emlb.training.loss.joint import JointLoss, collate
 from emlb_runtime.errors import ConfigError, DataError
 from emlb_runtime.pipeline import Pipeline
 from emlb_runtime.records import Document, Note

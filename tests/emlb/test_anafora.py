@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from emlb.data import _anafora_format as losses
-from emlb.data import _anafora_xml
-from emlb.data.anafora import find_anafora, scan_anafora, write_anafora
+from emlb.data.formats.anafora import model as losses
+from emlb.data.formats.anafora import xml as _anafora_xml
+from emlb.data.formats.anafora.corpus import find_anafora, scan_anafora, write_anafora
 from emlb_runtime.errors import ConfigError, DataError
 from emlb_runtime.formats import Report
 from emlb_runtime.formats import report as reasons
-from emlb_runtime.limits import XML_FILE, TooLarge
+from emlb_runtime.formats.files.limits import XML_FILE, TooLarge
 from emlb_runtime.records import Document, Entity, Note, Relation, Status
 
 TEXT = "Rash after amoxicillin.\nSevere lower and upper back pain.\n"

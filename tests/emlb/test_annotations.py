@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from emlb.packaged import find_packaged
+from emlb.package_data import find_packaged
 
 FILES = sorted(find_packaged("package:emlb/recipes/annotations", Path()).glob("*.jsonl"))
 LONGEST = 40

@@ -14,19 +14,19 @@ import torch
 from torch import Tensor
 from transformers import AutoModel, BertConfig
 
-from emlb.data.coverage import Coverage
-from emlb.data.examples import Example, Supervision, make_examples
+from emlb.examples.coverage import Coverage
+from emlb.examples.examples import Example, Supervision, make_examples
 from emlb.model import EmlbModel, JointOutput
 from emlb.model.attention import eager_twin, open_attention
 from emlb.model.pretrained import LoadedTokenizer
 from emlb.model.relation import RelationHead
-from emlb.training.attention_loss import EPSILON, attention_loss, cross_attention_loss
 from emlb.training.config import load_config
-from emlb.training.loss import SCALE, JointLoss, Losses, collate
+from emlb.training.loss.attention import EPSILON, attention_loss, cross_attention_loss
+from emlb.training.loss.joint import SCALE, JointLoss, Losses, collate
 from emlb_runtime.errors import ConfigError
 from emlb_runtime.pipeline import Pipeline
 from emlb_runtime.records import Document
-from emlb_runtime.schema import Task
+from emlb_runtime.schema.task import Task
 from tests.tiny import RELATIONS, TYPES
 
 SPANS = torch.tensor([[[1, 3, 0], [4, 5, 1], [6, 8, 1]]])

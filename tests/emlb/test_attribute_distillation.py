@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 import torch
 
-from emlb.data.examples import Example
+from emlb.examples.examples import Example
 from emlb.model.pretrained import TrainedModel, make_pipeline
-from emlb.training.attribute_loss import build_mentions, soft_attribute_loss
 from emlb.training.config import DistillationConfig
-from emlb.training.distillation import distil
+from emlb.training.distillation.hard_labels import distil
+from emlb.training.distillation.soft_targets import distil_softly
+from emlb.training.distillation.store import Stored, load_targets, save_targets
+from emlb.training.loss.attributes import build_mentions, soft_attribute_loss
 from emlb.training.raw_notes import RawNotes
-from emlb.training.soft_store import Stored, load_targets, save_targets
-from emlb.training.soft_targets import distil_softly
 from tests.attributed import AttributedRun, attributed_notes
 from tests.tiny import write_brat
 

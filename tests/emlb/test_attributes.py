@@ -13,22 +13,28 @@ import numpy as np
 import pytest
 import torch
 
-from emlb.data.coverage import Coverage
-from emlb.data.examples import Example, Supervision, make_examples
-from emlb.evaluation.attribute_scaling import fit_attributes, state_attributes
-from emlb.evaluation.attributes import marked_in, render, score_attributes, to_json, with_defaults
-from emlb.evaluation.calibrating import as_reported, untuned
-from emlb.evaluation.calibration import Measured, measure_calibration
-from emlb.evaluation.deployed import ScoredCorpus, extract
-from emlb.evaluation.run import evaluate
+from emlb.evaluation.calibration.attribute_scaling import fit_attributes, state_attributes
+from emlb.evaluation.calibration.fit import as_reported, untuned
+from emlb.evaluation.calibration.measure import Measured, measure_calibration
+from emlb.evaluation.evaluate import evaluate
+from emlb.evaluation.pipeline_scores import ScoredCorpus, extract
+from emlb.evaluation.scoring.attributes import (
+    marked_in,
+    render,
+    score_attributes,
+    to_json,
+    with_defaults,
+)
+from emlb.examples.coverage import Coverage
+from emlb.examples.examples import Example, Supervision, make_examples
 from emlb.model import EmlbModel
 from emlb.model.attributes import REACHES, AttributeHead, find_buckets, find_offsets
 from emlb.model.pretrained import LoadedTokenizer, TrainedModel, load_tokenizer, make_pipeline
-from emlb.training.attribute_loss import attribute_loss, build_mentions
-from emlb.training.run import train
+from emlb.training.loss.attributes import attribute_loss, build_mentions
+from emlb.training.train import train
 from emlb_runtime.errors import ConfigError
 from emlb_runtime.records import Document, Entity, Note
-from emlb_runtime.schema import Task
+from emlb_runtime.schema.task import Task
 from tests.attributed import (
     ASSERTION,
     ATTRIBUTES,

@@ -10,20 +10,20 @@ import numpy as np
 import pytest
 import torch
 
-from emlb.data.anafora import write_anafora
 from emlb.data.corpora import load_corpus, read_documents
-from emlb.data.coverage import Coverage
-from emlb.data.examples import Supervision
-from emlb.data.share import DISORDER, SLOTS, write_share
-from emlb.evaluation.judging import Judging
+from emlb.data.formats.anafora.corpus import write_anafora
+from emlb.data.formats.share.corpus import DISORDER, SLOTS, write_share
+from emlb.evaluation.evaluate import evaluate
+from emlb.evaluation.protocol_scores import Judging
 from emlb.evaluation.protocols import find_protocol
-from emlb.evaluation.run import evaluate
+from emlb.examples.coverage import Coverage
+from emlb.examples.examples import Supervision
 from emlb.recipes import find_recipe
 from emlb.training.config import load_config
-from emlb.training.run import train
-from emlb_runtime.attributes import Attribute
+from emlb.training.train import train
 from emlb_runtime.records import Document
-from emlb_runtime.schema import Task
+from emlb_runtime.schema.attributes import Attribute
+from emlb_runtime.schema.task import Task
 from tests.attributed import AttributedRun, attributed_notes, write_config
 from tests.tiny import build_encoder
 

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from emlb.evaluation.bootstrap import differences, intervals
+from emlb.evaluation.comparison.bootstrap import differences, intervals
 from emlb.evaluation.protocols import add
 from emlb.evaluation.protocols.base import Row, Tally, rates
 from emlb.evaluation.protocols.standard import Standard

@@ -8,15 +8,26 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from emlb.evaluation.calibrating import MINIMUM, apply_calibration, fit_calibration, tune, untuned
-from emlb.evaluation.calibration import Measured, measure_calibration
-from emlb.evaluation.deployed import ScoredCorpus, apply_thresholds, choose_thresholds, score_corpus
+from emlb.evaluation.calibration.fit import (
+    MINIMUM,
+    apply_calibration,
+    fit_calibration,
+    tune,
+    untuned,
+)
+from emlb.evaluation.calibration.measure import Measured, measure_calibration
+from emlb.evaluation.pipeline_scores import (
+    ScoredCorpus,
+    apply_thresholds,
+    choose_thresholds,
+    score_corpus,
+)
 from emlb.model.pretrained import TrainedModel, make_pipeline
 from emlb.training.development import ENOUGH, score_development
-from emlb_runtime.calibration import FLOOR, Calibration, log_odds
-from emlb_runtime.decode import Candidates, Mention, choose
+from emlb_runtime.decoding.note_decoder import Candidates, Mention, choose
 from emlb_runtime.records import Document, Entity, Note, Relation
-from emlb_runtime.schema import Task
+from emlb_runtime.schema.calibration import FLOOR, Calibration, log_odds
+from emlb_runtime.schema.task import Task
 from tests.tiny import RELATIONS, TYPES, TinyRun
 
 TASK = Task("t", ("A", "B"), ("R",), (("R", "A", "B"),))
@@ -230,7 +241,7 @@ def test_applied_as_the_runtime_would() -> None:
 def test_development_scores_are_deployed_scores(
     tiny_run: TinyRun, selection: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("emlb.evaluation.calibrating.MINIMUM", 1)
+    monkeypatch.setattr("emlb.evaluation.calibration.fit.MINIMUM", 1)
     trained = TrainedModel.load(tiny_run.model)
     (task,) = trained.model.config.task_list
     # Some annotations are taken away, or the tiny model would be right in all it says.

@@ -12,16 +12,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from emlb.evaluation.calibration import (
+from emlb.evaluation.calibration.measure import (
     Measured,
     calibrate,
     measure_calibration,
     render,
     to_json,
 )
-from emlb.evaluation.judging import Judging
-from emlb.evaluation.run import evaluate
-from emlb.evaluation.scores import score
+from emlb.evaluation.evaluate import evaluate
+from emlb.evaluation.protocol_scores import Judging
+from emlb.evaluation.scoring.scores import score
 from emlb_runtime.errors import ConfigError
 from emlb_runtime.formats import document_to_json
 from emlb_runtime.records import Document

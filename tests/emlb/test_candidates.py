@@ -8,12 +8,12 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from emlb.data.coverage import Coverage
-from emlb.data.examples import Example, Supervision, make_examples
-from emlb.training.candidates import PairBatch, build_pairs
-from emlb_runtime.labels import WordSpan
+from emlb.examples.coverage import Coverage
+from emlb.examples.examples import Example, Supervision, make_examples
+from emlb.training.loss.pair_labels import PairBatch, build_pairs
 from emlb_runtime.pipeline import Pipeline
-from emlb_runtime.schema import Task
+from emlb_runtime.schema.labels import WordSpan
+from emlb_runtime.schema.task import Task
 from tests.tiny import parse_markup
 
 MARKUP = (

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from emlb.data.coverage import Coverage
+from emlb.examples.coverage import Coverage
 from emlb.recipes import find_recipe
 from emlb.training.config import RunConfig, load_config
 from emlb_runtime.errors import ConfigError
-from emlb_runtime.schema import Task
+from emlb_runtime.schema.task import Task
 
 RECIPES = sorted(Path(__file__).parents[2].glob("emlb/recipes/*.toml"))
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from emlb.data.config import CorpusConfig, LeaveOutConfig, SplitConfig
 from emlb.data.corpora import load_corpus
 from emlb.data.splits import Split
-from emlb.training.config import CorpusConfig, LeaveOutConfig, SplitConfig
 from emlb_runtime.errors import ConfigError, DataError
 
 TEXT = "Rash after amoxicillin.\n"

@@ -12,8 +12,8 @@ from torch import Tensor
 from torchcrf import CRF
 
 from emlb.model.crf import LatticeCrf
-from emlb_runtime.crf import FORBIDDEN, Crf
-from emlb_runtime.labels import LabelScheme
+from emlb_runtime.decoding.crf import FORBIDDEN, Crf
+from emlb_runtime.schema.labels import LabelScheme
 
 SCHEME = LabelScheme(("Disorder", "Drug"))
 E = SCHEME.n_labels

@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from emlb.data.examples import Example
+from emlb.examples.examples import Example
 from emlb.model.pretrained import TrainedModel
-from emlb.training.candidates import build_pairs
 from emlb.training.config import DistillationConfig
-from emlb.training.distillation import distil
+from emlb.training.distillation.hard_labels import distil
+from emlb.training.loss.pair_labels import build_pairs
 from emlb.training.raw_notes import RawNotes
-from emlb.training.run import train
+from emlb.training.train import train
 from emlb_runtime.errors import ConfigError, DataError
 from emlb_runtime.records import Document, Note
 from tests.tiny import TinyRun

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from emlb.data.convert import convert
-from emlb.evaluation.judging import Judging
+from emlb.evaluation.evaluate import evaluate
+from emlb.evaluation.protocol_scores import Judging
 from emlb.evaluation.protocols import PROTOCOLS, find_protocol
 from emlb.evaluation.protocols.table import NOTHING
-from emlb.evaluation.run import evaluate
 from emlb_runtime.errors import ArtefactError, ConfigError, DataError
 from emlb_runtime.formats import document_to_json
 from emlb_runtime.formats import report as reasons

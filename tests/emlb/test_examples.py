@@ -7,14 +7,14 @@ from dataclasses import replace
 
 import pytest
 
-from emlb.data.coverage import Coverage
-from emlb.data.examples import Example, ExampleSet, Supervision, make_examples
+from emlb.examples.coverage import Coverage
+from emlb.examples.examples import Example, ExampleSet, Supervision, make_examples
 from emlb.model import EmlbModel
 from emlb.model.pretrained import LoadedTokenizer, make_pipeline
 from emlb_runtime.errors import ConfigError
 from emlb_runtime.pipeline import Pipeline
 from emlb_runtime.records import Document, Entity, Note
-from emlb_runtime.schema import Task
+from emlb_runtime.schema.task import Task
 from tests.tiny import parse_markup
 
 DISORDER, DRUG = 0, 1

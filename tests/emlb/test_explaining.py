@@ -22,8 +22,8 @@ from emlb.explaining.torch_attention import TorchAttention
 from emlb.model import EmlbConfig, EmlbModel
 from emlb.model.pretrained import TrainedModel, make_pipeline
 from emlb.model.relation import RelationHead
-from emlb_runtime.backend import Encoded, Floats, Ints
 from emlb_runtime.errors import ArtefactError, ConfigError
+from emlb_runtime.inference.backend import Encoded, Floats, Ints
 from emlb_runtime.records import Note
 from tests.tiny import TinyRun, tiny_notes
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from emlb.data.convert import convert
-from emlb.data.formats import FORMATS, detect, scan
+from emlb.data.formats.detect import FORMATS, detect, scan
+from emlb.data.formats.n2c2 import scan_n2c2
 from emlb.data.inspect import inspect, render
-from emlb.data.n2c2 import scan_n2c2
 from emlb_runtime.errors import ConfigError, DataError
 from emlb_runtime.formats import report as reasons
 from emlb_runtime.records import Document
@@ -352,7 +352,7 @@ def test_names_stay_in_the_folder(tmp_path: Path, name: str, to: str) -> None:
 
 
 def test_every_format_has_a_reader() -> None:
-    from emlb.data.formats import _READERS
+    from emlb.data.formats.detect import _READERS
 
     assert set(_READERS) == set(FORMATS)
 

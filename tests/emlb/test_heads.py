@@ -14,11 +14,11 @@ from emlb.model.linear_relation import LinearRelationHead
 from emlb.model.model import EmlbModel
 from emlb.model.pretrained import TrainedModel
 from emlb.model.softmax import WordSoftmax
-from emlb.training.run import train
-from emlb_export.run import export
+from emlb.training.train import train
+from emlb_export.export import export
 from emlb_runtime import Extractor
 from emlb_runtime.errors import ConfigError
-from emlb_runtime.labels import LabelScheme
+from emlb_runtime.schema.labels import LabelScheme
 from tests.tiny import TinyRun
 
 SCHEME = LabelScheme(("Disorder", "Drug"))

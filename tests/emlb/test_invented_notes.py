@@ -9,7 +9,7 @@ import pytest
 
 from emlb.data.corpora import read_documents
 from emlb.data.leaks import find_leaks
-from emlb.packaged import find_packaged
+from emlb.package_data import find_packaged
 from emlb.training.config import load_config
 from emlb_runtime.records import Document
 

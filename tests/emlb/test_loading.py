@@ -14,7 +14,7 @@ from emlb.model.loading import read_tokenizer, without_bars
 from emlb.model.model import EmlbModel
 from emlb.model.pretrained import LoadedTokenizer, TrainedModel, load_tokenizer
 from emlb_runtime.records import Document
-from emlb_runtime.schema import Task
+from emlb_runtime.schema.task import Task
 from tests import architectures
 from tests.tiny import WINDOWS
 

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 import torch
 
-from emlb.data.coverage import Coverage
-from emlb.data.examples import Example, ExampleSet, Supervision
-from emlb.training.loss import collate
-from emlb_runtime.layout import Layout
-from emlb_runtime.pipeline import Special
-from emlb_runtime.schema import Task
+from emlb.examples.coverage import Coverage
+from emlb.examples.examples import Example, ExampleSet, Supervision
+from emlb.training.loss.joint import collate
+from emlb_runtime.schema.task import Task
+from emlb_runtime.text.layout import Layout
+from emlb_runtime.text.special_tokens import SpecialTokens
 
-SPECIAL = Special(cls=1, sep=2, pad=0, mask=9)
+SPECIAL = SpecialTokens(cls=1, sep=2, pad=0, mask=9)
 SUPERVISION = Supervision(Task("t", ("Drug",)), Coverage(frozenset({"Drug"})))
 
 
@@ -27,7 +27,7 @@ def window(n_words: int) -> Example:
     return Example(SUPERVISION, ids, pieces, possible, (), (), (), Layout.plain(n_words))
 
 
-def batch(*sizes: int, word_dropout: float = 0.0, special: Special = SPECIAL) -> torch.Tensor:
+def batch(*sizes: int, word_dropout: float = 0.0, special: SpecialTokens = SPECIAL) -> torch.Tensor:
     examples = ExampleSet([window(size) for size in sizes])
     items = [examples[index] for index in range(len(examples))]
     made = collate(items, special=special, word_dropout=word_dropout)
@@ -72,7 +72,7 @@ def test_hiding_leaves_the_examples_alone() -> None:
 
 
 @pytest.mark.parametrize(
-    ("share", "special"), [(0.0, SPECIAL), (0.9, Special(cls=1, sep=2, pad=0))]
+    ("share", "special"), [(0.0, SPECIAL), (0.9, SpecialTokens(cls=1, sep=2, pad=0))]
 )
-def test_nothing_is_hidden(share: float, special: Special) -> None:
+def test_nothing_is_hidden(share: float, special: SpecialTokens) -> None:
     assert 9 not in batch(50, word_dropout=share, special=special)

@@ -12,18 +12,18 @@ import pytest
 
 from emlb.data.convert import convert
 from emlb.data.corpora import read_documents
-from emlb.data.coverage import Coverage
-from emlb.data.examples import Supervision, make_examples
+from emlb.data.formats.n2c2 import ENTITY_TYPES, RELATION_TYPES
 from emlb.data.mapping import MAPPINGS, UNKNOWN, find_mapping, map_documents
 from emlb.data.mapping.doses import DosePart, split_dose
 from emlb.data.mapping.n2c2 import is_strength
-from emlb.data.n2c2 import ENTITY_TYPES, RELATION_TYPES
-from emlb.packaged import find_packaged
-from emlb.training.candidates import build_pairs
+from emlb.examples.coverage import Coverage
+from emlb.examples.examples import Supervision, make_examples
+from emlb.package_data import find_packaged
+from emlb.training.loss.pair_labels import build_pairs
 from emlb_runtime.errors import ConfigError
 from emlb_runtime.pipeline import Pipeline
 from emlb_runtime.records import Document
-from emlb_runtime.schema import Task
+from emlb_runtime.schema.task import Task
 from tests.tiny import parse_markup
 
 SCHEMA = {

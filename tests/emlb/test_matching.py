@@ -5,7 +5,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emlb.evaluation.matching import Item, Spans, match_lenient, match_strict
+from emlb.evaluation.scoring.matching import Item, Spans, match_lenient, match_strict
 
 
 def mentions(*spans: tuple[int, int]) -> Counter[Item]:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from emlb.evaluation.deployed import ScoredCorpus, score_corpus
+from emlb.evaluation.pipeline_scores import ScoredCorpus, score_corpus
 from emlb.training.measures import logged, measure, render
 from emlb_runtime.records import Document
 from tests.tiny import RELATIONS, TYPES, TinyRun, parse_markup

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from emlb.data.mimic import scan_mimic
+from emlb.data.formats.mimic import scan_mimic
 from emlb_runtime.errors import DataError
 from emlb_runtime.formats import report as reasons
 from emlb_runtime.formats.report import Problem, Report

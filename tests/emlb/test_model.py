@@ -12,8 +12,8 @@ from transformers import AutoModel
 
 from emlb.model import EmlbConfig, EmlbModel
 from emlb_runtime.errors import ConfigError
-from emlb_runtime.schema import Task
-from emlb_runtime.windows import WindowConfig
+from emlb_runtime.schema.task import Task
+from emlb_runtime.text.windows import WindowConfig
 from tests.tiny import WINDOWS
 
 OTHER = Task("vitals", ("Test", "Value", "Unit"), ("Value-of",), (("Value-of", "Value", "Test"),))

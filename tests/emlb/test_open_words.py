@@ -7,7 +7,7 @@ from pathlib import Path
 
 from emlb.data.mapping import UNKNOWN
 from emlb.evaluation import score
-from emlb.evaluation.gold import read_gold
+from emlb.evaluation.scoring.gold import read_gold
 from emlb_runtime.formats.writers import open_writer
 from emlb_runtime.records import Document
 from tests.tiny import parse_markup

@@ -7,7 +7,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emlb.data.pack import PACKED_CHARACTERS, join, pack
+from emlb.examples.packing import PACKED_CHARACTERS, join, pack
 from emlb_runtime.records import Document, Entity, Note, Relation
 from tests.tiny import parse_markup
 

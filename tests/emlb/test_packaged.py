@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from emlb.packaged import find_packaged
+from emlb.package_data import find_packaged
 from emlb_runtime.errors import ConfigError
 
 

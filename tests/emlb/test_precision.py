@@ -17,14 +17,14 @@ import torch
 
 from emlb import threads
 from emlb.pretraining.options import PretrainingOptions
-from emlb.pretraining.run import pretrain
+from emlb.pretraining.pretrain import pretrain
 from emlb.threads import limit_threads
 from emlb.training import precision
 from emlb.training.config import load_config
 from emlb.training.precision import Arithmetic, choose_precision, read_arithmetic
-from emlb.training.run import train
+from emlb.training.train import train
 from emlb_runtime.errors import ConfigError
-from emlb_runtime.machine import Machine
+from emlb_runtime.machine.info import Machine
 from tests.tiny import TinyRun
 
 HASWELL = Machine("Linux", "x86_64", "Haswell", 2, 1 << 33, ("fma", "avx2"))
@@ -221,7 +221,7 @@ def test_a_run_begun_in_the_precision_that_auto_takes_goes_on(
         "training.epochs=1",
     ]
     with monkeypatch.context() as patch:
-        patch.setattr("emlb.training.run.JointTrainer", die)
+        patch.setattr("emlb.training.train.JointTrainer", die)
         with pytest.raises(Killed):
             train(tiny_run.config, overrides=overrides)  # it says fp32
     machine(replace(PROCESSOR, bf16=True))

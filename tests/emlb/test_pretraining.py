@@ -25,16 +25,16 @@ from emlb.pretraining.corpus import NO_WORDS, NoteWindows, hold_out, read_corpus
 from emlb.pretraining.encoder import load_masked_encoder, masked_logits
 from emlb.pretraining.masking import IGNORE, Draw, MaskedWindows, Masking, collate
 from emlb.pretraining.options import PretrainingOptions
-from emlb.pretraining.run import pretrain
+from emlb.pretraining.pretrain import pretrain
 from emlb.pretraining.schedule import Schedule
 from emlb.pretraining.trainer import Clock
 from emlb_runtime.errors import ConfigError, DataError
 from emlb_runtime.formats import report as reasons
 from emlb_runtime.formats.tables import NoteColumns
 from emlb_runtime.records import Document
-from emlb_runtime.schema import Task
-from emlb_runtime.tokens import Ints, tokenise
-from emlb_runtime.windows import WindowConfig
+from emlb_runtime.schema.task import Task
+from emlb_runtime.text.tokens import Ints, tokenise
+from emlb_runtime.text.windows import WindowConfig
 
 WINDOWS = WindowConfig(max_pieces=50, overlap=0)
 OPTIONS = PretrainingOptions(

@@ -8,7 +8,7 @@ from random import Random
 
 import pytest
 
-from emlb.data.share import DISORDER, SLOTS
+from emlb.data.formats.share.corpus import DISORDER, SLOTS
 from emlb.evaluation.protocols.base import Key, Row, ScoringProtocol, add
 from emlb.evaluation.protocols.semeval2015 import WEIGHTS, SemEval2015
 from emlb.evaluation.protocols.shareclef import ShareClef

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from emlb.data.config import CorpusConfig, TaskConfig
 from emlb.data.corpora import Corpus, derive_task
-from emlb.data.reach import SEEN, find_reach
+from emlb.data.max_distance import SEEN, find_reach
 from emlb.data.splits import Split
 from emlb.model.pretrained import LoadedTokenizer
-from emlb.training.config import CorpusConfig, TaskConfig
 from emlb_runtime.errors import ConfigError
 from emlb_runtime.formats.report import Report
 from emlb_runtime.records import Document

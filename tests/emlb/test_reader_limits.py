@@ -9,16 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from emlb.data._anafora_xml import RefusedXml, parse_annotations
-from emlb.data.anafora import scan_anafora
-from emlb.data.formats import detect, scan
-from emlb.data.mimic import scan_mimic
-from emlb.data.n2c2 import scan_n2c2
-from emlb.data.share import scan_share
+from emlb.data.formats.anafora.corpus import scan_anafora
+from emlb.data.formats.anafora.xml import RefusedXml, parse_annotations
+from emlb.data.formats.detect import detect, scan
+from emlb.data.formats.mimic import scan_mimic
+from emlb.data.formats.n2c2 import scan_n2c2
+from emlb.data.formats.share.corpus import scan_share
 from emlb_runtime.errors import DataError
 from emlb_runtime.formats import report as reasons
-from emlb_runtime.formats.report import Problem, Report
-from emlb_runtime.limits import (
+from emlb_runtime.formats.files.limits import (
     ANNOTATION_FILE,
     ANNOTATIONS,
     LINE,
@@ -29,6 +28,7 @@ from emlb_runtime.limits import (
     Limit,
     TooLarge,
 )
+from emlb_runtime.formats.report import Problem, Report
 from emlb_runtime.records import Document
 from tests.memory import peak_below
 

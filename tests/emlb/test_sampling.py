@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emlb.training.run import train
 from emlb.training.sampling import EXPONENTS, DatasetSampler
+from emlb.training.train import train
 from tests.tiny import TinyRun
 
 sizes = st.lists(st.integers(1, 40), min_size=1, max_size=4)

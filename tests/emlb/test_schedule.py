@@ -10,8 +10,8 @@ import torch
 from safetensors.torch import load_file
 
 from emlb.training.config import TrainingConfig
-from emlb.training.run import train
 from emlb.training.schedule import epoch_schedule
+from emlb.training.train import train
 from emlb_runtime.errors import ConfigError
 from tests.tiny import TinyRun
 

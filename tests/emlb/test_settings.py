@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import pytest
 
-from emlb.training.settings import build, load_toml
+from emlb.training.toml_settings import build, load_toml
 from emlb_runtime.errors import ConfigError
 
 

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from emlb.data._share_writer import (
+from emlb.data.formats.share.corpus import DISORDER, SLOTS, find_share, scan_share, write_share
+from emlb.data.formats.share.writer import (
     FOREIGN_ATTRIBUTE,
     FOREIGN_ENTITY,
     FOREIGN_RELATION,
@@ -18,7 +19,6 @@ from emlb.data._share_writer import (
     REPEATED_CUE,
     UNFIT_VALUE,
 )
-from emlb.data.share import DISORDER, SLOTS, find_share, scan_share, write_share
 from emlb_runtime.errors import ConfigError, DataError
 from emlb_runtime.formats import report as reasons
 from emlb_runtime.formats.report import Report

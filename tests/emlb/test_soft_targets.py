@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 import torch
 
-from emlb.data.coverage import Coverage
-from emlb.data.examples import Example, ExampleSet, Supervision, make_examples
-from emlb.data.soft import WindowText
 from emlb.evaluation import score
+from emlb.examples.coverage import Coverage
+from emlb.examples.examples import Example, ExampleSet, Supervision, make_examples
+from emlb.examples.soft import WindowText
 from emlb.model import EmlbModel
 from emlb.model.pretrained import (
     LoadedTokenizer,
@@ -24,16 +24,16 @@ from emlb.model.pretrained import (
     make_pipeline,
 )
 from emlb.training.config import DistillationConfig
-from emlb.training.loss import JointLoss, collate
+from emlb.training.distillation.soft_targets import distil_softly
+from emlb.training.distillation.store import Stored, load_targets, save_targets
+from emlb.training.distillation.teachers import View, _Seen
+from emlb.training.loss.joint import JointLoss, collate
 from emlb.training.raw_notes import RawNotes
-from emlb.training.run import train
-from emlb.training.soft_store import Stored, load_targets, save_targets
-from emlb.training.soft_targets import distil_softly
-from emlb.training.teachers import View, _Seen
+from emlb.training.train import train
 from emlb_runtime.errors import ConfigError
 from emlb_runtime.pipeline import Pipeline
 from emlb_runtime.records import Document
-from emlb_runtime.schema import Task
+from emlb_runtime.schema.task import Task
 from tests.tiny import WINDOWS, TinyRun
 
 

@@ -12,13 +12,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from emlb.evaluation.bootstrap import intervals
-from emlb.evaluation.gold import GoldCorpus
-from emlb.evaluation.items import scored_items
+from emlb.evaluation.comparison.bootstrap import intervals
+from emlb.evaluation.comparison.stability import Stability, sentence_starts
+from emlb.evaluation.comparison.stability_report import compare_models, measure_stability
 from emlb.evaluation.protocols.base import Row, Tally, add
-from emlb.evaluation.scores import score
-from emlb.evaluation.stability import Stability, sentence_starts
-from emlb.evaluation.stability_report import compare_models, measure_stability
+from emlb.evaluation.scoring.gold import GoldCorpus
+from emlb.evaluation.scoring.match_keys import scored_items
+from emlb.evaluation.scoring.scores import score
 from emlb_runtime.errors import ArtefactError, ConfigError
 from emlb_runtime.formats import document_to_json
 from emlb_runtime.formats.report import Report

@@ -13,9 +13,9 @@ import torch
 from safetensors.torch import load_file
 
 from emlb.model.pretrained import LoadedTokenizer, TrainedModel, load_tokenizer, unpack_tokenizer
-from emlb.training.run import train
-from emlb.training.start import load_alike, load_start
-from emlb_runtime.bundle import Bundle
+from emlb.training.train import train
+from emlb.training.warm_start.start import load_alike, load_start
+from emlb_runtime.bundle.loader import Bundle
 from emlb_runtime.errors import ArtefactError, BundleError, ConfigError
 from emlb_runtime.extract import load_pipeline
 from emlb_runtime.records import Document
@@ -156,7 +156,7 @@ def test_a_bundles_run_can_be_loaded_and_exported(
     tiny_run: TinyRun, tiny_bundle: Path, tmp_path: Path
 ) -> None:
     """Its tokenizer, which transformers has not written, comes along."""
-    from emlb_export.run import export
+    from emlb_export.export import export
 
     folder, _ = further(tiny_run, tmp_path, tiny_bundle, "base=", *STILL)
     bundle = Bundle.load(export(folder, out=tmp_path / "bundle"))

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emlb.evaluation import best_thresholds
-from emlb.evaluation.thresholds import Evidence, balanced_thresholds
+from emlb.evaluation.calibration.thresholds import Evidence, balanced_thresholds
 
 Candidate = tuple[str, float, bool]
 

@@ -13,9 +13,9 @@ import torch
 from safetensors.torch import load_file
 from transformers import Trainer
 
-from emlb.evaluation.deployed import ScoredCorpus, extract, score_corpus
+from emlb.evaluation.pipeline_scores import ScoredCorpus, extract, score_corpus
 from emlb.model.pretrained import TrainedModel
-from emlb.training.run import train
+from emlb.training.train import train
 from emlb_runtime.errors import ConfigError, DataError
 from emlb_runtime.records import Document
 from tests.tiny import RELATIONS, TYPES, TinyRun, write_brat, write_config

@@ -12,11 +12,11 @@ import torch
 from emlb.model import EmlbModel
 from emlb.model.config import EmlbConfig
 from emlb.model.pretrained import TrainedModel, make_pipeline
-from emlb.training.transfer import Match, extend_task, match_tasks, transfer
-from emlb_runtime.attributes import Attribute
+from emlb.training.warm_start.transfer import Match, extend_task, match_tasks, transfer
 from emlb_runtime.errors import ConfigError
 from emlb_runtime.records import Document, Entity, Relation
-from emlb_runtime.schema import Task
+from emlb_runtime.schema.attributes import Attribute
+from emlb_runtime.schema.task import Task
 from tests.tiny import WINDOWS, TinyRun
 
 FORM = Task(

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emlb.data.anafora import scan_anafora
-from emlb.data.share import scan_share
+from emlb.data.formats.anafora.corpus import scan_anafora
+from emlb.data.formats.share.corpus import scan_share
 from emlb_runtime.formats import read_documents, read_mixture
 from emlb_runtime.formats.report import Report
 from emlb_runtime.records import Document

@@ -13,9 +13,9 @@ from safetensors.torch import load_file
 
 from emlb.model.pretrained import TrainedModel
 from emlb.training.config import TrainingConfig
-from emlb.training.loss import Losses
-from emlb.training.run import train
-from emlb.training.weighting import LossBalance
+from emlb.training.loss.joint import Losses
+from emlb.training.loss.total import LossBalance
+from emlb.training.train import train
 from emlb_runtime.errors import ConfigError
 from tests.tiny import TinyRun
 

@@ -14,19 +14,19 @@ import pytest
 import torch
 from safetensors.numpy import load_file
 
-from emlb.evaluation.deployed import ScoredCorpus, extract, score_corpus
+from emlb.evaluation.pipeline_scores import ScoredCorpus, extract, score_corpus
 from emlb.model import EmlbConfig, EmlbModel
 from emlb.model.pretrained import TrainedModel
-from emlb_export.onnx import export_attributes
+from emlb_export.graph.trace import export_attributes
 from emlb_export.tuning import Loss, tune_precision
 from emlb_export.verify import compare_decoded, compare_tensors
-from emlb_runtime.bundle import Bundle
+from emlb_runtime.bundle.loader import Bundle
+from emlb_runtime.bundle.state import read_state
 from emlb_runtime.errors import BundleError
 from emlb_runtime.extract import Extractor, load_pipeline
 from emlb_runtime.formats.brat import format_brat, parse_brat
+from emlb_runtime.inference.weights import UNNAMED
 from emlb_runtime.records import Document, Note
-from emlb_runtime.state import read_state
-from emlb_runtime.weights import UNNAMED
 from tests.attributed import ATTRIBUTES, AttributedRun
 
 MARKED = frozenset(

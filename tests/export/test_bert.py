@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from transformers import BertConfig, BertModel, RobertaConfig, RobertaModel
 
 from emlb.model.model import EmlbModel
-from emlb_export.bert import PlainBert, is_plain_bert
-from emlb_export.files import optimise
-from emlb_export.onnx import export_encoder
-from emlb_export.quantize import quantize
-from emlb_runtime.schema import Task
+from emlb_export.graph.optimise import optimise
+from emlb_export.graph.plain_bert import PlainBert, is_plain_bert
+from emlb_export.graph.trace import export_encoder
+from emlb_export.precision.int8 import quantize
+from emlb_runtime.schema.task import Task
 from tests.tiny import WINDOWS
 
 Floats = NDArray[np.float32]

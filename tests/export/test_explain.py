@@ -13,10 +13,10 @@ import onnx
 import pytest
 
 from emlb.explaining.explain import explain_note
-from emlb_export.attention import BundleAttention, with_attention
-from emlb_export.explain import explain_file, open_model
-from emlb_export.run import export
-from emlb_runtime.bundle import Bundle
+from emlb_export.explain_bundle import explain_file, open_model
+from emlb_export.export import export
+from emlb_export.graph.attention import BundleAttention, with_attention
+from emlb_runtime.bundle.loader import Bundle
 from emlb_runtime.errors import ArtefactError, BundleError, ConfigError, DataError, EmlbError
 from emlb_runtime.extract import load_pipeline
 from emlb_runtime.pipeline import Pipeline

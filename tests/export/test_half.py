@@ -10,10 +10,10 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from emlb_export.half import MOST, convert, sample_windows
-from emlb_export.run import export
+from emlb_export.export import export
+from emlb_export.fp16 import MOST, convert, sample_windows
 from emlb_runtime import Extractor
-from emlb_runtime.bundle import Bundle
+from emlb_runtime.bundle.loader import Bundle
 from emlb_runtime.errors import ArtefactError, ConfigError
 from emlb_runtime.extract import load_pipeline
 from tests.tiny import TinyRun
@@ -101,7 +101,7 @@ def test_an_unknown_precision_is_refused(tiny_run: TinyRun, tmp_path: Path) -> N
 def test_a_half_that_disagrees_is_refused_and_leaves_nothing(
     tiny_run: TinyRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("emlb_export.half.MIN_AGREEMENT", 1.1)
+    monkeypatch.setattr("emlb_export.fp16.MIN_AGREEMENT", 1.1)
     with pytest.raises(ArtefactError, match=r"fp16 and fp32 decode .* at least 1\.1 is asked"):
         export(tiny_run.folder, out=tmp_path / "bundle", precisions=("fp16",))
     assert list(tmp_path.iterdir()) == []

@@ -15,13 +15,13 @@ from transformers import AlbertConfig, DistilBertConfig, RobertaConfig
 from emlb.model.config import EmlbConfig
 from emlb.model.model import EmlbModel
 from emlb.model.pretrained import TrainedModel, load_tokenizer
-from emlb_export.files import add_int8, write_config, write_networks, write_whole
+from emlb_export.bundle_writer import add_int8, write_config, write_networks, write_whole
 from emlb_export.verify import compare_tensors
-from emlb_runtime.arithmetic import PRODUCTS, self_test
-from emlb_runtime.bundle import Bundle
+from emlb_runtime.bundle.loader import Bundle
+from emlb_runtime.bundle.state import read_state
 from emlb_runtime.extract import load_pipeline
-from emlb_runtime.schema import Task
-from emlb_runtime.state import read_state
+from emlb_runtime.inference.arithmetic import PRODUCTS, self_test
+from emlb_runtime.schema.task import Task
 from tests.tiny import WINDOWS
 
 SIZES: dict[str, Any] = {

@@ -14,12 +14,13 @@ from emlb.model.model import EmlbModel
 from emlb.model.pretrained import TrainedModel, load_tokenizer
 from emlb_cli.app import app
 from emlb_cli.shared.enums import Quantizer
-from emlb_export import optimum_extra
-from emlb_export.run import export
-from emlb_runtime.bundle import Bundle
+from emlb_export.export import export
+from emlb_export.graph import optimum_extra
+from emlb_export.presets import PRESETS, QUANTIZERS
+from emlb_runtime.bundle.loader import Bundle
 from emlb_runtime.errors import ConfigError
 from emlb_runtime.records import Document
-from emlb_runtime.schema import Task
+from emlb_runtime.schema.task import Task
 from tests import architectures
 from tests.tiny import WINDOWS, TinyRun
 
@@ -67,7 +68,7 @@ def test_the_command_says_so_in_one_line(electra: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("without_optimum")
-@pytest.mark.parametrize("quantizer", optimum_extra.PRESETS)
+@pytest.mark.parametrize("quantizer", PRESETS)
 def test_presets_say_what_to_install(quantizer: str, tiny_run: TinyRun, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=rf"the quantizer {quantizer} is optimum's, but .*emlb"):
         export(tiny_run.folder, out=tmp_path / "bundle", quantizer=quantizer)
@@ -98,4 +99,4 @@ def test_an_unknown_quantizer(tiny_run: TinyRun, tmp_path: Path) -> None:
 
 
 def test_the_command_offers_every_quantizer() -> None:
-    assert tuple(each.value for each in Quantizer) == optimum_extra.QUANTIZERS
+    assert tuple(each.value for each in Quantizer) == QUANTIZERS

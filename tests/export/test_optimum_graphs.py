@@ -16,14 +16,14 @@ from transformers import CONFIG_MAPPING
 
 from emlb.model.model import EmlbModel
 from emlb.model.pretrained import TrainedModel, load_tokenizer
-from emlb_export.run import export
+from emlb_export.export import export
 from emlb_export.verify import compare_decoded, compare_tensors
 from emlb_runtime import Extractor, Note
-from emlb_runtime.bundle import Bundle
+from emlb_runtime.bundle.loader import Bundle
 from emlb_runtime.errors import ArtefactError
 from emlb_runtime.extract import load_pipeline
 from emlb_runtime.records import Document
-from emlb_runtime.schema import Task
+from emlb_runtime.schema.task import Task
 from tests import architectures
 from tests.tiny import RELATIONS, TYPES, WINDOWS
 
@@ -31,7 +31,7 @@ pytest.importorskip(
     "optimum.exporters.onnx", reason="needs optimum-onnx: pip install 'emlb[optimum]'"
 )
 
-from emlb_export import optimum_graphs
+from emlb_export.graph import optimum_graphs
 
 SIGNATURES = (("ADE-Drug", "Disorder", "Drug"), ("Treats", "Drug", "Disorder"))
 TASKS = [Task("notes", TYPES, RELATIONS, SIGNATURES), Task("others", ("Test",))]

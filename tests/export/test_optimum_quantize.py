@@ -10,19 +10,19 @@ import onnx
 import pytest
 
 from emlb.model.pretrained import TrainedModel
-from emlb_export.optimum_extra import PRESETS
-from emlb_export.run import export
+from emlb_export.export import export
+from emlb_export.presets import PRESETS
 from emlb_runtime import Extractor
-from emlb_runtime.bundle import Bundle
+from emlb_runtime.bundle.loader import Bundle
 from emlb_runtime.errors import ArtefactError, BackendError
 from emlb_runtime.extract import load_pipeline
-from emlb_runtime.plan import make_plan
+from emlb_runtime.extraction.session_plan import make_plan
 from emlb_runtime.records import Document
 from tests import architectures, tiny
 
 pytest.importorskip("optimum.onnxruntime", reason="needs optimum-onnx: pip install 'emlb[optimum]'")
 
-from emlb_export import optimum_quantize
+from emlb_export.precision import optimum_int8 as optimum_quantize
 
 UINT8, INT8 = onnx.TensorProto.UINT8, onnx.TensorProto.INT8
 
@@ -114,11 +114,15 @@ def test_a_processor_that_would_overflow_runs_fp32(
     """Weights of optimum's graphs serve one kind of products only."""
     config = Bundle.load(export(run.folder, out=tmp_path / "it", quantizer=preset)).config
     assert config.int8_products == products
-    monkeypatch.setattr("emlb_runtime.plan.self_test", lambda kind: kind != products)
+    monkeypatch.setattr(
+        "emlb_runtime.extraction.session_plan.self_test", lambda kind: kind != products
+    )
     assert make_plan(config, provider="cpu").precision == "fp32"
     with pytest.raises(BackendError, match=rf"{products} products overflow: choose .*fp32.*emlb"):
         make_plan(config, provider="cpu", precision="int8")
-    monkeypatch.setattr("emlb_runtime.plan.self_test", lambda kind: kind == products)
+    monkeypatch.setattr(
+        "emlb_runtime.extraction.session_plan.self_test", lambda kind: kind == products
+    )
     assert make_plan(config, provider="cpu").precision == "int8"
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from emlb_export.run import export
+from emlb_export.export import export
 from tests.tiny import TinyRun
 
 

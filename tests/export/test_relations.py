@@ -12,12 +12,12 @@ import torch
 from numpy.typing import NDArray
 
 from emlb.model.pretrained import TrainedModel
-from emlb_export.files import optimise
-from emlb_export.onnx import export_relations
-from emlb_export.quantize import quantize
-from emlb_export.run import export
+from emlb_export.export import export
+from emlb_export.graph.optimise import optimise
+from emlb_export.graph.trace import export_relations
+from emlb_export.precision.int8 import quantize
 from emlb_runtime import Extractor
-from emlb_runtime.bundle import Bundle
+from emlb_runtime.bundle.loader import Bundle
 from tests.tiny import TinyRun
 
 Inputs = dict[str, NDArray[np.generic]]

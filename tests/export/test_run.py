@@ -12,17 +12,17 @@ import torch
 from onnx import numpy_helper
 from safetensors.numpy import load
 
-from emlb.evaluation.run import evaluate
+from emlb.evaluation.evaluate import evaluate
 from emlb.model.pretrained import TrainedModel
+from emlb_export.bundle_writer import _distillation
 from emlb_export.card import _distilled
-from emlb_export.files import _distillation
-from emlb_export.run import export, find_model
+from emlb_export.export import export, find_model
 from emlb_export.verify import compare_decoded, compare_tensors
 from emlb_runtime import Extractor, Note
-from emlb_runtime.bundle import Bundle
+from emlb_runtime.bundle.loader import Bundle
+from emlb_runtime.bundle.state import read_state
 from emlb_runtime.errors import ArtefactError, ConfigError
 from emlb_runtime.extract import load_pipeline
-from emlb_runtime.state import read_state
 from tests.tiny import TinyRun
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from emlb_export.run import export
+from emlb_export.export import export
 from emlb_export.tuning import CHANCE, Loss, find_development, tune_precision
-from emlb_runtime.bundle import Bundle
+from emlb_runtime.bundle.loader import Bundle
 from emlb_runtime.errors import ArtefactError, BundleError, ConfigError
 from emlb_runtime.extract import load_pipeline
 from tests.tiny import RELATIONS, TinyRun
@@ -120,7 +120,7 @@ def test_int8_that_costs_too_much_is_refused(
 def test_without_data_gross_disagreement_is_refused(
     tiny_run: TinyRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("emlb_export.run.MIN_AGREEMENT", 1.01)
+    monkeypatch.setattr("emlb_export.export.MIN_AGREEMENT", 1.01)
     copy = moved(tiny_run, tmp_path)
     with pytest.raises(ArtefactError, match="int8 and fp32 agree on"):
         export(copy, out=tmp_path / "b", quantize=True)
@@ -130,7 +130,7 @@ def test_without_data_gross_disagreement_is_refused(
 def test_without_tuning_gross_disagreement_is_refused(
     tiny_run: TinyRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("emlb_export.run.MIN_AGREEMENT", 1.01)
+    monkeypatch.setattr("emlb_export.export.MIN_AGREEMENT", 1.01)
     with pytest.raises(ArtefactError, match="int8 and fp32 agree on"):
         export(tiny_run.folder, out=tmp_path / "b", quantize=True, tuned=False)
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from emlb_runtime import Extractor, tokens
+from emlb_runtime import Extractor
 from emlb_runtime.records import Document
+from emlb_runtime.text import tokens
 
 from .checks import check_document
 

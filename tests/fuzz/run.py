@@ -113,7 +113,7 @@ def _tiny_bundle(corpus: Path) -> Path:
 _MAKE_BUNDLE = """
 import sys
 from pathlib import Path
-from emlb_export.run import export
+from emlb_export.export import export
 from tests import tiny
 work, bundle = map(Path, sys.argv[1:])
 notes = tiny.tiny_notes()

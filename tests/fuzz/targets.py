@@ -11,16 +11,16 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from emlb.data._anafora_parser import AnaforaParser
-from emlb.data._anafora_xml import RefusedXml, parse_annotations
-from emlb.data._share_lines import is_annotation, parse_rows, split_rows, year_of
-from emlb.data.formats import scan
-from emlb.data.n2c2 import scan_n2c2
+from emlb.data.formats.anafora.parser import AnaforaParser
+from emlb.data.formats.anafora.xml import RefusedXml, parse_annotations
+from emlb.data.formats.detect import scan
+from emlb.data.formats.n2c2 import scan_n2c2
+from emlb.data.formats.share.lines import is_annotation, parse_rows, split_rows, year_of
 from emlb_runtime.formats import format_brat, parse_brat, read_documents, read_mixture
 from emlb_runtime.formats.brat import scan_brat_folder
 from emlb_runtime.formats.noteevents import is_noteevents, read_noteevents
+from emlb_runtime.formats.notes import DECODING_ERRORS, read_note
 from emlb_runtime.formats.tables import NoteColumns, judge_table, read_table
-from emlb_runtime.formats.text import DECODING_ERRORS, read_note
 from emlb_runtime.records import Note
 
 from .checks import MARKER, check_document, check_record, check_report, collect

@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 from tokenizers import Tokenizer
 
-from emlb_runtime.backend import Encoded, Floats, Ints
-from emlb_runtime.bundle import DEFAULT_MODEL
-from emlb_runtime.crf import Crf
-from emlb_runtime.pipeline import Head, Pipeline, Special
-from emlb_runtime.schema import Task
-from emlb_runtime.windows import WindowConfig
+from emlb_runtime.bundle.loader import DEFAULT_MODEL
+from emlb_runtime.decoding.crf import Crf
+from emlb_runtime.inference.backend import Encoded, Floats, Ints
+from emlb_runtime.pipeline import Head, Pipeline
+from emlb_runtime.schema.task import Task
+from emlb_runtime.text.special_tokens import SpecialTokens
+from emlb_runtime.text.windows import WindowConfig
 
 TASK = Task(
     "clinical",
@@ -72,6 +73,6 @@ def make_pipeline(tokenizer: Tokenizer) -> tuple[Pipeline, Scatter]:
     n = TASK.scheme.n_labels
     crf = Crf.constrained(TASK.scheme, np.zeros(n), np.zeros(n), np.zeros((n, n)))
     ids = [tokenizer.token_to_id(token) for token in ("[CLS]", "[SEP]", "[PAD]")]
-    special = Special(cls=ids[0], sep=ids[1], pad=ids[2])
+    special = SpecialTokens(cls=ids[0], sep=ids[1], pad=ids[2])
     heads = [Head(TASK, crf)]
     return Pipeline(network, tokenizer, special, heads, windows=WindowConfig()), network

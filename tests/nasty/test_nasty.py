@@ -15,8 +15,8 @@ from tokenizers import Tokenizer
 
 from emlb_runtime import Extractor
 from emlb_runtime.records import Document, Note
-from emlb_runtime.tokens import MAX_WORD_PIECES, Tokens, tokenise
-from emlb_runtime.windows import WindowConfig, cut_windows
+from emlb_runtime.text.tokens import MAX_WORD_PIECES, Tokens, tokenise
+from emlb_runtime.text.windows import WindowConfig, cut_windows
 from tests.fuzz.extractor import check_extracted
 from tests.nasty.network import bundled_tokenizer, make_pipeline
 from tests.nasty.notes import NASTY
@@ -76,7 +76,7 @@ def test_slabs_lose_no_word(
     """In small slabs a note has the same characters in words; words with spaces, the same."""
     text = NASTY[kind](6_000)
     whole = tokenise(tokenizer, text)
-    monkeypatch.setattr("emlb_runtime.tokens.SLAB", 1000)
+    monkeypatch.setattr("emlb_runtime.text.tokens.SLAB", 1000)
     slabs = tokenise(tokenizer, text)
     check_tokens(slabs, text)
 
@@ -171,7 +171,7 @@ def test_memory_is_bounded(
     kind: str, tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Python and numpy hold a slab's arrays, and of the rest what words and pieces take."""
-    monkeypatch.setattr("emlb_runtime.tokens.SLAB", 2**14)
+    monkeypatch.setattr("emlb_runtime.text.tokens.SLAB", 2**14)
     text = NASTY[kind](2**18)
     tracemalloc.start()
     try:
@@ -185,7 +185,7 @@ def test_memory_is_bounded(
 
 FIFTY_MEGABYTES = """
 import resource, sys
-from emlb_runtime.formats.text import read_note
+from emlb_runtime.formats.notes import read_note
 from pathlib import Path
 from tests.fuzz.extractor import check_extracted
 from tests.nasty.network import bundled_tokenizer, make_pipeline

@@ -15,8 +15,9 @@ import time
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ProcessPoolExecutor
 
-from emlb_runtime import Document, Extractor, Note, stream
-from emlb_runtime.stream import Result
+from emlb_runtime import Document, Extractor, Note
+from emlb_runtime.extraction import stream
+from emlb_runtime.extraction.stream import Result
 
 TEXTS = ["Nausea after codeine.", "Rash two days after penicillin 500 mg.", "INR 6.8 on warfarin."]
 LONG = " ".join(TEXTS) * 40

@@ -24,7 +24,7 @@ MAX_SECONDS = 10.0
 
 def main(good: str, scratch: str, seed: str, count: str) -> None:
     """Disturb every file that many times; fails with what was raised if it was no BundleError."""
-    from emlb_runtime.bundle import Bundle
+    from emlb_runtime.bundle.loader import Bundle
     from emlb_runtime.errors import BundleError
     from emlb_runtime.extract import load_pipeline
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from emlb_runtime.bundle import Bundle
+from emlb_runtime.bundle.loader import Bundle
 
 Spoil = Callable[[Path], object]
 ENCODER, RELATIONS, CRF, TOKENIZER, WEIGHTS = (

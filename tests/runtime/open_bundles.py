@@ -56,7 +56,7 @@ def main(good: str, root: str) -> None:
     import safetensors.numpy
     import tokenizers
 
-    from emlb_runtime.bundle import Bundle
+    from emlb_runtime.bundle.loader import Bundle
     from emlb_runtime.errors import EmlbError
     from emlb_runtime.extract import load_pipeline
 

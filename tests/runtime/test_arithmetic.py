@@ -7,9 +7,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from emlb_runtime import arithmetic
-from emlb_runtime.arithmetic import PRODUCTS, choose_products, self_test, unsigned, zero_of
 from emlb_runtime.errors import BackendError
+from emlb_runtime.inference import arithmetic
+from emlb_runtime.inference.arithmetic import (
+    PRODUCTS,
+    choose_products,
+    self_test,
+    unsigned,
+    zero_of,
+)
 
 
 @pytest.fixture(autouse=True)

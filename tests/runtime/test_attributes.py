@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from emlb_runtime.attributes import (
+from emlb_runtime.errors import ConfigError
+from emlb_runtime.schema.attributes import (
     Attribute,
     are_facts,
     columns,
@@ -17,9 +18,8 @@ from emlb_runtime.attributes import (
     probabilities,
     spread,
 )
-from emlb_runtime.calibration import AttributeScaling, Calibration
-from emlb_runtime.errors import ConfigError
-from emlb_runtime.schema import Task
+from emlb_runtime.schema.calibration import AttributeScaling, Calibration
+from emlb_runtime.schema.task import Task
 from tests.attributed import ASSERTION, ATTRIBUTES, EXPERIENCER
 
 TASK = Task("notes", ("Disorder", "Drug", "Test"), attributes=ATTRIBUTES)

@@ -12,7 +12,7 @@ from emlb_runtime import ConfigError, DataError, Document, ErrorRecord, Extracto
 from emlb_runtime.batch import Compression, ExtractionJob, OutputSpec, RunStats
 from emlb_runtime.batch import output as output_module
 from emlb_runtime.errors import ArtefactError
-from emlb_runtime.recipe import Recipe
+from emlb_runtime.extraction.recipe import Recipe
 from tests.cli.invoking import invoke
 
 TEXTS = (

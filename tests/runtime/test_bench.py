@@ -14,13 +14,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from emlb_runtime import Extractor, Note, bench
-from emlb_runtime.bench import Measured, Setting, extract_files, measure, measure_apart
-from emlb_runtime.bundle import Bundle
+from emlb_runtime import Extractor, Note
+from emlb_runtime.bundle.loader import Bundle
 from emlb_runtime.errors import BackendError, BundleError, ConfigError, DataError
 from emlb_runtime.extract import load_pipeline
-from emlb_runtime.formats.text import find_notes
-from emlb_runtime.stages import STAGES, CountingBackend, StageTimer, time_stages
+from emlb_runtime.formats.notes import find_notes
+from emlb_runtime.profiling import benchmark as bench
+from emlb_runtime.profiling.benchmark import (
+    Measured,
+    Setting,
+    extract_files,
+    measure,
+    measure_apart,
+)
+from emlb_runtime.profiling.stages import STAGES, CountingBackend, StageTimer, time_stages
 
 MARKER = "zebrafish"
 
@@ -189,7 +196,7 @@ def test_what_is_wrong_is_told_as_in_this_process(
 
 def test_measuring_loads_nothing_heavy(folder: Path) -> None:
     code = (
-        "import sys; from emlb_runtime.bench import Setting, measure;"
+        "import sys; from emlb_runtime.profiling.benchmark import Setting, measure;"
         f" measure(Setting(({str(folder)!r},), repeat=1));"
         " print(*sorted({'torch', 'transformers', 'onnx', 'matplotlib', 'psutil'}"
         " & sys.modules.keys()))"
@@ -200,7 +207,7 @@ def test_measuring_loads_nothing_heavy(folder: Path) -> None:
 
 def test_peak_memory_grows() -> None:
     code = (
-        "from emlb_runtime.stages import peak_memory; before = peak_memory();"
+        "from emlb_runtime.profiling.stages import peak_memory; before = peak_memory();"
         " held = b'x' * (100 << 20); print(before, peak_memory()); del held;"
         " print(peak_memory())"
     )

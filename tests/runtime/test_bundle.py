@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from emlb_runtime.bundle import FORMAT, Bundle, BundleConfig
-from emlb_runtime.checks.graph import Network, read_network
+from emlb_runtime.bundle.checks.graph import Network, read_network
+from emlb_runtime.bundle.loader import FORMAT, Bundle, BundleConfig
 from emlb_runtime.errors import BundleError
 from emlb_runtime.extract import Extractor, load_pipeline
 from tests.runtime.hostile import seal
@@ -202,7 +202,7 @@ def test_a_file_changed_while_it_is_checked(copy: Path, monkeypatch: pytest.Monk
         return read_network(data, weights, **o)
 
     bundle = Bundle.load(copy)
-    monkeypatch.setattr("emlb_runtime.bundle.read_network", read_and_change)
+    monkeypatch.setattr("emlb_runtime.bundle.loader.read_network", read_and_change)
     with pytest.raises(BundleError, match=r"crf\.safetensors is not of the size"):
         bundle.contents("fp32")  # the CRF was not read yet
     for name in ("crf.safetensors", "tokenizer.json"):
@@ -213,7 +213,7 @@ def test_a_file_changed_while_it_is_checked(copy: Path, monkeypatch: pytest.Monk
         (copy / "encoder.onnx").write_bytes(b"changed")
         return read_network(data, weights, **o)
 
-    monkeypatch.setattr("emlb_runtime.bundle.read_network", change_encoder)
+    monkeypatch.setattr("emlb_runtime.bundle.loader.read_network", change_encoder)
     assert bundle.contents("fp32").encoder == whole["encoder.onnx"]
 
 
@@ -231,7 +231,7 @@ def test_a_link_is_not_followed_even_between_two_looks(
     bundle = Bundle.load(copy)
     (copy / "crf.safetensors").rename(tmp_path / "outside")
     (copy / "crf.safetensors").symlink_to(tmp_path / "outside")
-    monkeypatch.setattr("emlb_runtime.bundle._check_plain", lambda path, size: None)
+    monkeypatch.setattr("emlb_runtime.bundle.loader._check_plain", lambda path, size: None)
     with pytest.raises(BundleError, match=r"crf\.safetensors cannot be read"):
         bundle.read("crf.safetensors")
 

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emlb_runtime.calibration import FLOOR, NEAREST, Calibration, log_odds, sigmoid
-from emlb_runtime.decode import Candidates, Mention, choose, score_pairs
+from emlb_runtime.decoding.note_decoder import Candidates, Mention, choose, score_pairs
 from emlb_runtime.errors import ConfigError
-from emlb_runtime.schema import Task
+from emlb_runtime.schema.calibration import FLOOR, NEAREST, Calibration, log_odds, sigmoid
+from emlb_runtime.schema.task import Task
 
 CALIBRATION = Calibration(
     entity_slope=0.5,

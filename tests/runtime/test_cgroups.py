@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from emlb_runtime.cgroups import Limits, read_limits
+from emlb_runtime.machine.cgroups import Limits, read_limits
 
 HALF_GIB = 1 << 29
 UNLIMITED = 9223372036854771712  # what version 1 says for no limit
@@ -222,7 +222,7 @@ exec "$@"
 """
 LOAD = """
 from emlb_runtime import Extractor
-from emlb_runtime.machine import read_machine
+from emlb_runtime.machine.info import read_machine
 machine, extractor = read_machine(), Extractor.load(provider="cpu")
 print(machine.cores, machine.memory, extractor.info.workers)
 """

@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emlb_runtime.checks.graph import read_network
-from emlb_runtime.checks.json_values import check_values, parse_json, text, whole
-from emlb_runtime.checks.tokenizer_json import check_tokenizer
-from emlb_runtime.checks.wire import Reader, signed
+from emlb_runtime.bundle.checks.graph import read_network
+from emlb_runtime.bundle.checks.tokenizer_json import check_tokenizer
+from emlb_runtime.bundle.checks.wire import Reader, signed
+from emlb_runtime.checked_json import check_values, parse_json, text, whole
 from emlb_runtime.errors import BundleError
-from emlb_runtime.weights import Weights
+from emlb_runtime.inference.weights import Weights
 
 onnx = pytest.importorskip("onnx")
 

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from emlb_runtime.crf import FORBIDDEN, Crf, Lattice
-from emlb_runtime.labels import LabelScheme, WordSpan
+from emlb_runtime.decoding.crf import FORBIDDEN, Crf, Lattice
+from emlb_runtime.schema.labels import LabelScheme, WordSpan
 
 Floats = NDArray[np.floating[Any]]
 seeds = st.integers(0, 2**32 - 1)

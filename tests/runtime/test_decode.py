@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from emlb_runtime.decode import (
+from emlb_runtime.decoding.note_decoder import (
     Candidates,
     Decoding,
     Link,
@@ -17,9 +17,9 @@ from emlb_runtime.decode import (
     choose,
     score_pairs,
 )
-from emlb_runtime.labels import WordSpan
-from emlb_runtime.schema import Task, enumerate_pairs
-from emlb_runtime.windows import Window, deciding_window
+from emlb_runtime.schema.labels import WordSpan
+from emlb_runtime.schema.task import Task, enumerate_pairs
+from emlb_runtime.text.windows import Window, deciding_window
 
 TASK = Task("t", ("A", "B"), ("R",), (("R", "A", "B"),))
 EVERY_PAIR = Task("t", ("A",), ("R",), (("R", "A", "A"),))

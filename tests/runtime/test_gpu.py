@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 
 from emlb_runtime import Document, Extractor, Note
-from emlb_runtime.bundle import Bundle
+from emlb_runtime.bundle.loader import Bundle
 from emlb_runtime.errors import BackendError
 from emlb_runtime.extract import load_pipeline
-from emlb_runtime.held import HeldFloats
-from emlb_runtime.providers import PROVIDERS, import_onnxruntime, what_is_missing
-from emlb_runtime.session import OnnxBackend, count_nodes, open_session
+from emlb_runtime.inference.device_tensor import HeldFloats
+from emlb_runtime.inference.onnx_backend import OnnxBackend, count_nodes, open_session
+from emlb_runtime.inference.providers import PROVIDERS, import_onnxruntime, what_is_missing
 from tests.tiny import TinyRun
 
 pytestmark = pytest.mark.gpu

@@ -8,7 +8,7 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from emlb_runtime.held import HeldFloats
+from emlb_runtime.inference.device_tensor import HeldFloats
 
 
 @pytest.fixture(params=[np.float32, np.float16])

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from emlb_runtime.bundle import Bundle, Contents
+from emlb_runtime.bundle.loader import Bundle, Contents
 from emlb_runtime.errors import BundleError
 from emlb_runtime.extract import load_pipeline
 from tests.runtime.disturb import disturb

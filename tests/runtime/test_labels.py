@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emlb_runtime.labels import OUTSIDE, LabelScheme, WordSpan
+from emlb_runtime.schema.labels import OUTSIDE, LabelScheme, WordSpan
 
 SCHEME = LabelScheme(("Drug", "Dose"))
 MAX_TYPES = 4

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from emlb_runtime import lines as module
-from emlb_runtime.layout import Layout, Structure, read_layout, read_structure
+from emlb_runtime.text import lines as module
+from emlb_runtime.text.layout import Layout, Structure, read_layout, read_structure
 
 WORD = re.compile(r"[^\W_]+|[^\w\s]|_")
 

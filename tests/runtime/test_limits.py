@@ -11,15 +11,22 @@ from pathlib import Path
 
 import pytest
 
-from emlb_runtime import limits
 from emlb_runtime.errors import ConfigError, DataError
 from emlb_runtime.formats import parse_brat, read_brat, read_documents, read_mixture
 from emlb_runtime.formats import report as reasons
 from emlb_runtime.formats._json_lines import parse_line
 from emlb_runtime.formats.brat import scan_brat_folder
+from emlb_runtime.formats.files import limits
+from emlb_runtime.formats.files.limits import (
+    MIB,
+    NOTE,
+    TooLarge,
+    read_file,
+    read_lines,
+    read_stream,
+)
 from emlb_runtime.formats.noteevents import read_noteevents
-from emlb_runtime.formats.text import find_notes, read_note, read_notes
-from emlb_runtime.limits import MIB, NOTE, TooLarge, read_file, read_lines, read_stream
+from emlb_runtime.formats.notes import find_notes, read_note, read_notes
 from emlb_runtime.records import ErrorRecord, Note
 from tests.memory import peak_below
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from emlb_runtime import machine
-from emlb_runtime.cgroups import Limits
-from emlb_runtime.machine import (
+from emlb_runtime.machine import info as machine
+from emlb_runtime.machine.cgroups import Limits
+from emlb_runtime.machine.info import (
     available_cores,
     available_memory,
     parse_instructions,

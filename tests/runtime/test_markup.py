@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from emlb_runtime.errors import ConfigError, DataError
 from emlb_runtime.formats import markup
 from emlb_runtime.formats.markup import strip_markup
+from emlb_runtime.formats.notes import check_markup, read_note
 from emlb_runtime.formats.sniff import CDA, HL7, HTML, RTF, sniff
-from emlb_runtime.formats.text import check_markup, read_note
 from emlb_runtime.records import ErrorRecord, Note
 
 MARKER = "Zebrafish"

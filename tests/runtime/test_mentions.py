@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from emlb_runtime.crf import Crf
-from emlb_runtime.labels import LabelScheme, WordSpan
-from emlb_runtime.layout import Layout
-from emlb_runtime.mentions import LEAST, bar, find_mentions
+from emlb_runtime.decoding.crf import Crf
+from emlb_runtime.decoding.mentions import LEAST, bar, find_mentions
+from emlb_runtime.schema.labels import LabelScheme, WordSpan
+from emlb_runtime.text.layout import Layout
 
 seeds = st.integers(0, 2**32 - 1)
 

@@ -16,7 +16,7 @@ from emlb_runtime.formats.not_notes import (
     describe_table,
     recognise,
 )
-from emlb_runtime.formats.text import read_note
+from emlb_runtime.formats.notes import read_note
 from emlb_runtime.records import ErrorRecord
 
 MARKER = "Zebedee"

@@ -30,7 +30,7 @@ from emlb_runtime.formats.noteevents import (
     read_noteevents,
     scan_noteevents,
 )
-from emlb_runtime.formats.text import find_notes, read_notes
+from emlb_runtime.formats.notes import find_notes, read_notes
 from emlb_runtime.records import ErrorRecord, Note
 
 MARKER = "Zebedee"
@@ -506,7 +506,8 @@ def test_tables_and_notes_mix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 def test_the_reader_is_loaded_for_tables_only() -> None:
     code = (
-        "import sys\nfrom emlb_runtime.formats.text import find_notes\nfind_notes(['a.txt', '.'])\n"
+        "import sys\nfrom emlb_runtime.formats.notes import find_notes\n"
+        "find_notes(['a.txt', '.'])\n"
         "print(sorted({'csv', 'gzip', 'emlb_runtime.formats.noteevents'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -16,21 +16,22 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
 from emlb_runtime import pipeline as pipeline_module
-from emlb_runtime.backend import Backend, Encoded, Floats, Ints
-from emlb_runtime.crf import Crf
-from emlb_runtime.layout import read_layout
-from emlb_runtime.pipeline import SEGMENT, Head, Pipeline, Special, align
+from emlb_runtime.decoding.crf import Crf
+from emlb_runtime.inference.backend import Backend, Encoded, Floats, Ints
+from emlb_runtime.pipeline import SEGMENT, Head, Pipeline, align
 from emlb_runtime.records import Document, Entity, Note
-from emlb_runtime.schema import Task
-from emlb_runtime.tokens import tokenise
-from emlb_runtime.windows import WindowConfig, cut_windows
+from emlb_runtime.schema.task import Task
+from emlb_runtime.text.layout import read_layout
+from emlb_runtime.text.special_tokens import SpecialTokens
+from emlb_runtime.text.tokens import tokenise
+from emlb_runtime.text.windows import WindowConfig, cut_windows
 
 VOCABULARY = (
     *("[PAD]", "[UNK]", "[CLS]", "[SEP]", ".", "aspirin", "amoxi", "##cillin", "placebo"),
     *("chest", "rash", "pain", "given", "and", "##x"),
 )
 ID = {piece: index for index, piece in enumerate(VOCABULARY)}
-SPECIAL = Special(cls=ID["[CLS]"], sep=ID["[SEP]"], pad=ID["[PAD]"])
+SPECIAL = SpecialTokens(cls=ID["[CLS]"], sep=ID["[SEP]"], pad=ID["[PAD]"])
 TASK = Task(
     "clinical",
     ("Drug", "Disorder"),

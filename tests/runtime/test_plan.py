@@ -7,11 +7,12 @@ from dataclasses import replace
 
 import pytest
 
-from emlb_runtime import arithmetic, plan
-from emlb_runtime.bundle import Bundle, BundleConfig
+from emlb_runtime.bundle.loader import Bundle, BundleConfig
 from emlb_runtime.errors import BackendError
-from emlb_runtime.plan import GPU_BATCH, make_plan
-from emlb_runtime.providers import PROVIDERS
+from emlb_runtime.extraction import session_plan as plan
+from emlb_runtime.extraction.session_plan import GPU_BATCH, make_plan
+from emlb_runtime.inference import arithmetic
+from emlb_runtime.inference.providers import PROVIDERS
 
 CPU, CUDA, OPENVINO = PROVIDERS["cpu"], PROVIDERS["cuda"], PROVIDERS["openvino"]
 

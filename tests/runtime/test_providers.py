@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from emlb_runtime import providers
 from emlb_runtime.errors import BackendError
-from emlb_runtime.providers import (
+from emlb_runtime.inference import providers
+from emlb_runtime.inference.providers import (
     PROVIDERS,
     choose_provider,
     import_onnxruntime,

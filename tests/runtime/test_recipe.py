@@ -17,10 +17,10 @@ from pathlib import Path
 import pytest
 
 from emlb_runtime import Extractor, Note, extract
-from emlb_runtime.bundle import DEFAULT_MODEL
+from emlb_runtime.bundle.loader import DEFAULT_MODEL
 from emlb_runtime.errors import BackendError, BundleError
-from emlb_runtime.providers import PROVIDERS
-from emlb_runtime.recipe import KEPT, Recipe, RecipeCache
+from emlb_runtime.extraction.recipe import KEPT, Recipe, RecipeCache
+from emlb_runtime.inference.providers import PROVIDERS
 
 TEXTS = ("Nausea after codeine.", "Rash after penicillin.")
 

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emlb_runtime.errors import ConfigError
-from emlb_runtime.schema import SELECTIONS, Task, enumerate_pairs, select
+from emlb_runtime.schema.task import SELECTIONS, Task, enumerate_pairs, select
 
 CLINICAL = Task(
     name="clinical",

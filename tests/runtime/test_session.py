@@ -10,14 +10,20 @@ from typing import Any
 import numpy as np
 import pytest
 
-from emlb_runtime import Note, session
-from emlb_runtime.bundle import Bundle
+from emlb_runtime import Note
+from emlb_runtime.bundle.loader import Bundle
 from emlb_runtime.errors import BackendError, BundleError
 from emlb_runtime.extract import load_pipeline
-from emlb_runtime.plan import products_for
-from emlb_runtime.providers import PROVIDERS
-from emlb_runtime.session import OnnxBackend, count_nodes, describe_placement, open_session
-from emlb_runtime.stages import CountingBackend
+from emlb_runtime.extraction.session_plan import products_for
+from emlb_runtime.inference import onnx_backend as session
+from emlb_runtime.inference.onnx_backend import (
+    OnnxBackend,
+    count_nodes,
+    describe_placement,
+    open_session,
+)
+from emlb_runtime.inference.providers import PROVIDERS
+from emlb_runtime.profiling.stages import CountingBackend
 
 CPU, CUDA, TENSORRT = PROVIDERS["cpu"], PROVIDERS["cuda"], PROVIDERS["tensorrt"]
 

@@ -18,8 +18,8 @@ from emlb_runtime.formats import report as reasons
 from emlb_runtime.formats._note_rows import SeenIds
 from emlb_runtime.formats.finding import TABLE_SUFFIXES
 from emlb_runtime.formats.noteevents import NoteEvents, RowCounts
+from emlb_runtime.formats.notes import NoteFile, find_notes, read_notes
 from emlb_runtime.formats.tables import NoteColumns, read_table
-from emlb_runtime.formats.text import NoteFile, find_notes, read_notes
 from emlb_runtime.records import ErrorRecord, Note
 
 MARKER = "Zebedee"

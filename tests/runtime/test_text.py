@@ -12,15 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emlb_runtime.errors import ConfigError
-from emlb_runtime.formats import text
-from emlb_runtime.formats.text import (
-    NoteFile,
-    check_encoding,
-    find_notes,
-    read_note,
-    read_notes,
-)
-from emlb_runtime.limits import Limit
+from emlb_runtime.formats import notes as text
+from emlb_runtime.formats.files.limits import Limit
+from emlb_runtime.formats.notes import NoteFile, check_encoding, find_notes, read_note, read_notes
 from emlb_runtime.records import ErrorRecord, Note
 
 MARKER = "Zebrafish"

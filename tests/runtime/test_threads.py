@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emlb_runtime.threads import Inline, can_start_thread, start_threads, worker_pool
+from emlb_runtime.machine.threads import Inline, can_start_thread, start_threads, worker_pool
 from tests.limited import run_limited
 
 
@@ -93,7 +93,7 @@ def _interrupt() -> None:
 
 CODE = """
 import threading
-from emlb_runtime.threads import start_threads, worker_pool
+from emlb_runtime.machine.threads import start_threads, worker_pool
 pool, started = start_threads(8, "few")
 assert threading.active_count() == 1 + started
 with worker_pool(4) as inner:

@@ -12,8 +12,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
-from emlb_runtime import tokens as module
-from emlb_runtime.tokens import MAX_MARKS, MAX_WORD_PIECES, SLAB, Tokens, make_plain, tokenise
+from emlb_runtime.text import tokens as module
+from emlb_runtime.text.tokens import MAX_MARKS, MAX_WORD_PIECES, SLAB, Tokens, make_plain, tokenise
 
 LETTERS = "abcdefghijklmnopqrstuvwxyzβ1234567890"
 PIECES = ["[UNK]", *".,;:!?()-+/%", "aspirin", "rash", "amoxi", "##cillin", "mg", "é", "ü", "痛"]

@@ -14,7 +14,7 @@ import pytest
 
 from emlb_runtime.errors import DataError
 from emlb_runtime.formats import document_to_json, read_documents, read_mixture
-from emlb_runtime.limits import MIB
+from emlb_runtime.formats.files.limits import MIB
 from emlb_runtime.records import Document, Entity, Note
 from tests.memory import peak_below
 

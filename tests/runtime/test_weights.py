@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from safetensors.numpy import load, save
 
-from emlb_runtime.bundle import Bundle
+from emlb_runtime.bundle.loader import Bundle
+from emlb_runtime.bundle.state import read_state
 from emlb_runtime.errors import BundleError
 from emlb_runtime.extract import Extractor, load_pipeline
-from emlb_runtime.state import read_state
-from emlb_runtime.weights import ZERO, Weights
+from emlb_runtime.inference.weights import ZERO, Weights
 from tests.runtime.hostile import seal
 
 Arrays = dict[str, np.ndarray]
@@ -165,7 +165,7 @@ def test_a_whole_graph_needs_no_weights(tiny_bundle: Path, precision: str) -> No
 @pytest.mark.parametrize("precision", ["int8", "fp32"])
 def test_signed_and_unsigned_weights_find_the_same(tiny_bundle: Path, precision: str) -> None:
     """To the last bit: on a processor where one of them overflows only the other runs."""
-    from emlb_runtime.arithmetic import PRODUCTS, self_test
+    from emlb_runtime.inference.arithmetic import PRODUCTS, self_test
 
     bundle = Bundle.load(tiny_bundle)
     ids = np.random.default_rng(0).integers(5, 60, (2, 33))
@@ -207,7 +207,7 @@ def test_bundles_without_weights_or_architecture_start_no_training(copy: Path) -
 
 def test_bundles_whose_graphs_hold_their_weights_are_read(copy: Path) -> None:
     """Format 3: int8 relation heads in place of those of floats, and no file of weights."""
-    from emlb_runtime.arithmetic import self_test
+    from emlb_runtime.inference.arithmetic import self_test
 
     onnx = pytest.importorskip("onnx")
     if not self_test("u8s8"):

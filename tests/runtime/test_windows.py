@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emlb_runtime.errors import ConfigError
-from emlb_runtime.tokens import MAX_WORD_PIECES, Tokens
-from emlb_runtime.windows import Window, WindowConfig, cut_windows, deciding_window
+from emlb_runtime.text.tokens import MAX_WORD_PIECES, Tokens
+from emlb_runtime.text.windows import Window, WindowConfig, cut_windows, deciding_window
 
 SMALLEST = 2 * MAX_WORD_PIECES + 2
 

@@ -41,6 +41,6 @@ def command(
     """
     interrupted = "interrupted; the same command goes on from the last checkpoint"
     with one_sentence_errors(PROGRAM, extra="train", if_interrupted=interrupted):
-        from emlb.ablation.run import ablate
+        from emlb.ablation.ablate import ablate
 
         typer.echo(ablate(configs, seeds=seeds, out=out, overrides=overrides or [], say=typer.echo))

@@ -55,7 +55,7 @@ def command(
     """
     with one_sentence_errors(PROGRAM):
         from emlb_cli.shared import bench_tables as bench_output
-        from emlb_runtime.bench import Setting, measure_apart
+        from emlb_runtime.profiling.benchmark import Setting, measure_apart
 
         if plot is not None:
             bench_output.check_plot(plot)

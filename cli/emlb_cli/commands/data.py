@@ -151,7 +151,7 @@ def split_command(
     of one patient or abstract together.
     """
     with one_sentence_errors(f"{PROGRAM} split"):
-        from emlb.data.divide import divide_corpus
+        from emlb.data.write_splits import divide_corpus
 
         done = divide_corpus(
             path,

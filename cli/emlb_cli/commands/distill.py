@@ -50,7 +50,7 @@ def command(
     """
     interrupted = "interrupted; the same command goes on from the last checkpoint"
     with one_sentence_errors(PROGRAM, extra="train", if_interrupted=interrupted):
-        from emlb.training.run import train
+        from emlb.training.train import train
 
         section = {
             "teachers": json.dumps([str(teacher) for teacher in teachers]),

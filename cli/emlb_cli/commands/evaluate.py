@@ -75,8 +75,8 @@ def command(
     The decoder is the one that is deployed, so that a score holds for emlb-run too.
     """
     with one_sentence_errors(PROGRAM, extra="train"):
-        from emlb.evaluation.judging import Judging
-        from emlb.evaluation.run import evaluate
+        from emlb.evaluation.evaluate import evaluate
+        from emlb.evaluation.protocol_scores import Judging
 
         report = evaluate(
             model,

@@ -58,7 +58,7 @@ def command(
     The listing and the two files hold text of the note: keep them as you keep the note.
     """
     with one_sentence_errors(PROGRAM):
-        from emlb_export.explain import explain_file
+        from emlb_export.explain_bundle import explain_file
 
         listing = explain_file(
             model,

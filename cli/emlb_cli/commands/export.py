@@ -102,7 +102,7 @@ def command(
 ) -> None:
     """Export a model to ONNX, verify it, and write the bundle."""
     with one_sentence_errors(PROGRAM, extra="export"):
-        from emlb_export.run import export
+        from emlb_export.export import export
 
         bundle = export(
             model,

@@ -35,7 +35,7 @@ def command(
     The bundle is checked first, every file of it.
     """
     with one_sentence_errors(PROGRAM):
-        from emlb_runtime.bundle import Bundle
+        from emlb_runtime.bundle.loader import Bundle
 
         checked = Bundle.load(bundle)
         checked.verify()
@@ -59,7 +59,7 @@ def command(
 
 def describe_machine() -> dict[str, Any]:
     """The machine, as ``read_machine`` knows it."""
-    from emlb_runtime.machine import read_machine
+    from emlb_runtime.machine.info import read_machine
 
     return asdict(read_machine())
 
@@ -67,7 +67,7 @@ def describe_machine() -> dict[str, Any]:
 def describe_runtime() -> dict[str, Any]:
     """Python, the wheels of ONNX Runtime and what they can run on; or what is wrong with them."""
     from emlb_runtime.errors import BackendError
-    from emlb_runtime.providers import import_onnxruntime, runtime_builds, what_is_missing
+    from emlb_runtime.inference.providers import import_onnxruntime, runtime_builds, what_is_missing
 
     values: dict[str, Any] = {"python": platform.python_version(), "wheels": runtime_builds()}
     try:
@@ -87,7 +87,7 @@ def describe_runtime() -> dict[str, Any]:
 
 def describe_products() -> dict[str, str]:
     """Per kind of 8-bit products, what its self-test says on this machine's CPU."""
-    from emlb_runtime.arithmetic import PRODUCTS, self_test
+    from emlb_runtime.inference.arithmetic import PRODUCTS, self_test
 
     return {kind: "exact" if self_test(kind) else "sums overflow" for kind in PRODUCTS}
 
@@ -95,7 +95,7 @@ def describe_products() -> dict[str, str]:
 def describe_plan(config: Any, provider: str, precision: str | None) -> dict[str, Any]:
     """What ``emlb-run`` would do with these options; or why it would not."""
     from emlb_runtime.errors import EmlbError
-    from emlb_runtime.plan import make_plan
+    from emlb_runtime.extraction.session_plan import make_plan
 
     try:
         plan = make_plan(config, provider=provider, precision=precision)

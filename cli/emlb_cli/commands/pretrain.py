@@ -59,7 +59,7 @@ def command(
     interrupted = "interrupted; the same command goes on from the last checkpoint"
     with one_sentence_errors(PROGRAM, extra="train", if_interrupted=interrupted):
         from emlb.pretraining.options import PretrainingOptions
-        from emlb.pretraining.run import pretrain
+        from emlb.pretraining.pretrain import pretrain
 
         options = PretrainingOptions(
             epochs=epochs,

@@ -48,7 +48,7 @@ def command(
     what it predicts and score the same.
     """
     with one_sentence_errors(PROGRAM, extra="train"):
-        from emlb.evaluation.stability_report import compare_models
+        from emlb.evaluation.comparison.stability_report import compare_models
 
         report = compare_models(
             models,

@@ -38,7 +38,7 @@ def command(
     """
     interrupted = "interrupted; the same command goes on from the last checkpoint"
     with one_sentence_errors(PROGRAM, extra="train", if_interrupted=interrupted):
-        from emlb.training.run import train
+        from emlb.training.train import train
 
         folder = train(config, overrides=overrides or [], fresh=fresh, say=typer.echo)
         typer.echo(folder)

@@ -12,10 +12,10 @@ from typing import Any
 
 from emlb_cli.shared.progress import count
 from emlb_runtime import __version__
-from emlb_runtime.bench import Measured
 from emlb_runtime.errors import ConfigError
-from emlb_runtime.machine import read_machine
-from emlb_runtime.providers import describe_builds, runtime_builds
+from emlb_runtime.inference.providers import describe_builds, runtime_builds
+from emlb_runtime.machine.info import read_machine
+from emlb_runtime.profiling.benchmark import Measured
 
 SUFFIXES = (".svg", ".png", ".pdf")
 SHORT = 1.0

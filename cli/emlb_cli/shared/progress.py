@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Self
 
 from emlb_runtime.batch import ExtractionJob, RunStats
 from emlb_runtime.batch.output_spec import STDOUT
-from emlb_runtime.threads import can_start_thread
+from emlb_runtime.machine.threads import can_start_thread
 
 from .console import tell
 

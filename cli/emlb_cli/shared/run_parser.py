@@ -16,7 +16,7 @@ from typing import TypeVar
 from emlb_runtime import __version__
 from emlb_runtime.batch.compression import Compression
 from emlb_runtime.batch.output_spec import STDOUT
-from emlb_runtime.formats.text import DECODING_ERRORS, MARKUP
+from emlb_runtime.formats.notes import DECODING_ERRORS, MARKUP
 
 from .enums import Format, Precision, Provider
 

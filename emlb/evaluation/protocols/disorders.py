@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from emlb.data.share import DISORDER, SLOTS
+from emlb.data.formats.share.corpus import DISORDER, SLOTS
 from emlb_runtime.records import Document, Entity, Fragment
 
 Spans = tuple[Fragment, ...]

@@ -33,7 +33,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from emlb.data.share import DISORDER
+from emlb.data.formats.share.corpus import DISORDER
 from emlb_runtime.records import Document
 
 from .base import Key, Row, Tally, rates

@@ -45,7 +45,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping
 
-from emlb.data.share import DISORDER, SLOTS, Slot
+from emlb.data.formats.share.corpus import DISORDER, SLOTS, Slot
 from emlb_runtime.records import Document
 
 from .base import Key, Row, Tally, rates

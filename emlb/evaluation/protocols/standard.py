@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from emlb.evaluation.counts import Agreement, Counts, TypeScores
-from emlb.evaluation.scores import score
+from emlb.evaluation.scoring.counts import Agreement, Counts, TypeScores
+from emlb.evaluation.scoring.scores import score
 from emlb_runtime.records import Document
 
 from .base import Key, Row, Tally
@@ -13,7 +13,7 @@ class Standard:
     """Strict and lenient agreement per type, each gold item matched once at most.
 
     Micro pools all items; macro is the mean over the types that have gold or predictions.
-    The rules are those of ``emlb.evaluation.scores``.
+    The rules are those of ``emlb.evaluation.scoring.scores``.
     """
 
     name = "standard"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from emlb.evaluation.bootstrap import Interval, Measure
-from emlb.evaluation.columns import align
+from emlb.evaluation.comparison.bootstrap import Interval, Measure
+from emlb.evaluation.scoring.text_table import align
 
 from .base import Row
 

@@ -7,7 +7,7 @@ import zlib
 from pathlib import Path
 
 from emlb_runtime.errors import ArtefactError
-from emlb_runtime.formats import disk
+from emlb_runtime.formats.files import atomic as disk
 
 _BLOCK = 1 << 20
 

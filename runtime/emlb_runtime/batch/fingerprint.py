@@ -151,7 +151,7 @@ def identify_model(folder: Path | None) -> str:
     Raises:
         BundleError: if its configuration cannot be read.
     """
-    from emlb_runtime.bundle import CONFIG_NAME, DEFAULT_MODEL
+    from emlb_runtime.bundle.loader import CONFIG_NAME, DEFAULT_MODEL
 
     path = (DEFAULT_MODEL if folder is None else folder) / CONFIG_NAME
     try:

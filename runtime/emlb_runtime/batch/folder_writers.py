@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from emlb_runtime.errors import ArtefactError, ConfigError
-from emlb_runtime.formats import disk
+from emlb_runtime.formats.files import atomic as disk
 from emlb_runtime.formats.writers import ERRORS_FILE, brat_stem, error_line, write_brat_pair
 from emlb_runtime.records import Document, ErrorRecord
 

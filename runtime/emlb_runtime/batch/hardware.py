@@ -9,8 +9,8 @@ from __future__ import annotations
 import ctypes
 import sys
 
-from emlb_runtime.machine import read_machine
-from emlb_runtime.providers import PROVIDERS
+from emlb_runtime.inference.providers import PROVIDERS
+from emlb_runtime.machine.info import read_machine
 
 _ON_NVIDIA = (PROVIDERS["cuda"], PROVIDERS["tensorrt"])
 _DRIVER = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"

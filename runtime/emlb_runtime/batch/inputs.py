@@ -12,13 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from emlb_runtime.errors import ArtefactError, ConfigError, DataError
-from emlb_runtime.formats.text import (
-    NoteFile,
-    encoding_name,
-    find_notes,
-    read_note,
-    read_notes,
-)
+from emlb_runtime.formats.notes import NoteFile, encoding_name, find_notes, read_note, read_notes
 from emlb_runtime.records import ErrorRecord, Note
 
 if TYPE_CHECKING:

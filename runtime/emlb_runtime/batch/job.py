@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from emlb_runtime.errors import ConfigError
-from emlb_runtime.formats.text import NoteFile, check_encoding, check_markup
+from emlb_runtime.formats.notes import NoteFile, check_encoding, check_markup
 from emlb_runtime.records import Document, ErrorRecord, Note
 
 from .inputs import (

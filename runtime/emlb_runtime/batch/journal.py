@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from emlb_runtime.errors import ArtefactError, ConfigError
-from emlb_runtime.formats import disk
+from emlb_runtime.formats.files import atomic as disk
 
 from .fingerprint import Fingerprint
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from emlb_runtime.errors import ArtefactError, DataError
-from emlb_runtime.formats import disk
+from emlb_runtime.formats.files import atomic as disk
 from emlb_runtime.records import Document, ErrorRecord
 
 from .folder_writers import BratFolderWriter, ShardWriter, check_empty

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from emlb_runtime.errors import ArtefactError
-from emlb_runtime.formats import disk
+from emlb_runtime.formats.files import atomic as disk
 from emlb_runtime.formats.writers import document_lines, error_line
 from emlb_runtime.records import Document, ErrorRecord
 

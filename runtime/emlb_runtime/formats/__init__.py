@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
+from emlb_runtime.records import document_to_json, triple_to_json
+
 from .brat import format_brat, parse_brat, read_brat, read_brat_folder, scan_brat_folder
-from .jsonl import (
-    document_from_json,
-    document_to_json,
-    read_documents,
-    read_mixture,
-    triple_to_json,
-)
+from .jsonl import document_from_json, read_documents, read_mixture
 from .report import Problem, Report
 from .writers import FORMATS, Writer, brat_stem, open_writer
 

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from emlb_runtime.limits import ANNOTATIONS, Allowance, TooLarge
+from emlb_runtime.formats.files.limits import ANNOTATIONS, Allowance, TooLarge
 from emlb_runtime.records import Document, Entity, Note, Relation
 
 from . import report as reasons

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TextIO
 
-from emlb_runtime.limits import ROW
+from emlb_runtime.formats.files.limits import ROW
 from emlb_runtime.records import ErrorRecord
 
 from . import report as reasons

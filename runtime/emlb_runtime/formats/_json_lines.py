@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from emlb_runtime.errors import DataError
-from emlb_runtime.limits import NESTING, VALUES, TooLarge
+from emlb_runtime.formats.files.limits import NESTING, VALUES, TooLarge
 
 _STEPS = np.zeros(256, dtype=np.int32)
 _STEPS[list(b"[{")] = 1

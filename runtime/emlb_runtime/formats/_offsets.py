@@ -12,7 +12,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from emlb_runtime.limits import Allowance
+from emlb_runtime.formats.files.limits import Allowance
 from emlb_runtime.records import Fragment
 
 from . import report as reasons

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import BinaryIO
 
 from emlb_runtime.errors import ConfigError, DataError
-from emlb_runtime.limits import LINE, MIB, TooLarge
+from emlb_runtime.formats.files.limits import LINE, MIB, TooLarge
 
 from ._csv_rows import READ_ERRORS, parse_row, why_unread
 from ._json_lines import parse_line
 from ._note_rows import HEADER_LIMIT, Columns, find_column, open_bytes
-from ._unzipped import open_unzipped
+from .files.compressed import open_unzipped
 from .not_notes import DELIMITERS, describe_table, split_header
 from .noteevents import is_noteevents
 

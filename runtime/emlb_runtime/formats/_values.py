@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from emlb_runtime.errors import DataError
-from emlb_runtime.limits import ANNOTATIONS, Allowance, TooLarge
+from emlb_runtime.formats.files.limits import ANNOTATIONS, Allowance, TooLarge
 from emlb_runtime.records import Document, Entity, Fragment, Note, Relation, Status
 
 from . import report as reasons

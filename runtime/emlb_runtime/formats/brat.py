@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from emlb_runtime.errors import DataError
-from emlb_runtime.limits import ANNOTATION_FILE, NOTE, Limit, TooLarge, read_file
+from emlb_runtime.formats.files.limits import ANNOTATION_FILE, NOTE, Limit, TooLarge, read_file
 from emlb_runtime.records import Document, Note
 
 from . import report as reasons

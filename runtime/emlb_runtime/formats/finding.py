@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from emlb_runtime.limits import FOLDERS
+from emlb_runtime.formats.files.limits import FOLDERS
 from emlb_runtime.records import ErrorRecord
 
 from .folders import describe_suffixes, suffix_of

@@ -12,65 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from emlb_runtime.errors import DataError
-from emlb_runtime.limits import TooLarge, read_lines
-from emlb_runtime.records import Document, Entity, Relation, Triple
+from emlb_runtime.formats.files.limits import TooLarge, read_lines
+from emlb_runtime.records import Document
 
 from ._json_lines import parse_line
-from ._unzipped import open_unzipped
 from ._values import parse_document, parse_mixture, shape_error
+from .files.compressed import open_unzipped
 from .report import Report
-
-
-def document_to_json(document: Document, *, with_text: bool = False) -> dict[str, Any]:
-    """The document as JSON-ready values; scores rounded to four decimals.
-
-    Args:
-        document: the document.
-        with_text: keep the note's own text too, so that the line stands alone. Otherwise
-            only the mentions carry theirs.
-    """
-    value: dict[str, Any] = {
-        "note": document.note.name,
-        **({"text": document.note.text} if with_text else {}),
-        "entities": [
-            {"id": entity.id, **_mention_to_json(entity), "task": entity.task}
-            for entity in document.entities
-        ],
-        "relations": [
-            {
-                "type": relation.type,
-                "head": relation.head,
-                "tail": relation.tail,
-                "score": _round(relation.score),
-                "task": relation.task,
-                **_asserted(relation),
-            }
-            for relation in document.relations
-        ],
-    }
-    if document.status is not None:
-        status = document.status
-        value["status"] = {
-            "characters": status.characters,
-            "windows": status.windows,
-            "provider": status.provider,
-            "precision": status.precision,
-            "warnings": list(status.warnings),
-        }
-    return value
-
-
-def triple_to_json(note_name: str, triple: Triple) -> dict[str, Any]:
-    """A triple as JSON-ready values: a line of the ``triples`` format."""
-    return {
-        "note": note_name,
-        "head": _mention_to_json(triple.head),
-        "relation": triple.relation.type,
-        "tail": _mention_to_json(triple.tail),
-        "score": _round(triple.relation.score),
-        "task": triple.relation.task,
-        **_asserted(triple.relation),
-    }
 
 
 def document_from_json(value: Mapping[str, Any], *, text: str | None = None) -> Document:
@@ -143,34 +91,6 @@ def read_mixture(
             f"{path}: no document of {', '.join(corpora) or 'no corpus'}; "
             f"the file holds {', '.join(sorted(found)) or 'nothing'}: choose from these"
         )
-
-
-def _round(score: float) -> float:
-    return round(float(score), 4)
-
-
-def _asserted(relation: Relation) -> dict[str, bool]:
-    """Whether a relation is a fact, where that can be told."""
-    return {} if relation.asserted is None else {"asserted": relation.asserted}
-
-
-def _mention_to_json(entity: Entity) -> dict[str, Any]:
-    value: dict[str, Any] = {
-        "type": entity.type,
-        "start": entity.start,
-        "end": entity.end,
-        "text": entity.text,
-        "score": _round(entity.score),
-    }
-    if entity.fragments:
-        value["fragments"] = [list(fragment) for fragment in entity.fragments]
-    if entity.attributes:
-        value["attributes"] = dict(entity.attributes)
-    if entity.attribute_scores:
-        value["attribute_scores"] = {
-            name: _round(score) for name, score in entity.attribute_scores.items()
-        }
-    return value
 
 
 def _read_objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:

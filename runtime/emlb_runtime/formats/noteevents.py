@@ -29,7 +29,7 @@ from ._note_rows import (
     open_text,
     plain_id,
 )
-from .text import check_encoding
+from .notes import check_encoding
 
 __all__ = [
     "NoteEvents",

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from emlb_runtime.limits import NOTE, Limit, TooLarge, read_file
+from emlb_runtime.formats.files.limits import NOTE, Limit, TooLarge, read_file
 from emlb_runtime.records import Document, Entity, Fragment
 
 MALFORMED = "line is not a well-formed annotation"

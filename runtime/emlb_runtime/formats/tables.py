@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from emlb_runtime.errors import DataError
-from emlb_runtime.limits import LINE, MIB, TooLarge
+from emlb_runtime.formats.files.limits import LINE, MIB, TooLarge
 from emlb_runtime.records import ErrorRecord, Note
 
 from . import report as reasons
@@ -36,9 +36,9 @@ from ._table_columns import (
     members_of,
     refuse_json,
 )
-from ._unzipped import open_unzipped
+from .files.compressed import open_unzipped
 from .noteevents import is_noteevents, scan_noteevents
-from .text import check_encoding
+from .notes import check_encoding
 
 __all__ = ["NoteColumns", "judge_table", "read_table", "refuse_json", "scan_table"]
 

@@ -16,11 +16,10 @@ from pathlib import Path
 from typing import Any, BinaryIO, Protocol, Self, TextIO
 
 from emlb_runtime.errors import ConfigError, DataError
-from emlb_runtime.records import Document, ErrorRecord
+from emlb_runtime.records import Document, ErrorRecord, document_to_json, triple_to_json
 
 from .brat import format_brat
-from .disk import make_folder, open_private, replace_file
-from .jsonl import document_to_json, triple_to_json
+from .files.atomic import make_folder, open_private, replace_file
 
 FORMATS = ("triples", "documents", "brat")
 """The formats that open_writer knows."""

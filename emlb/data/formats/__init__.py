@@ -1,0 +1,1 @@
+"""Corpora as they are released, and how their format is recognised."""

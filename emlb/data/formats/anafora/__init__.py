@@ -1,0 +1,1 @@
+"""Anafora XML, the format of Clinical TempEval (THYME)."""

@@ -1,0 +1,1 @@
+"""The pipe-delimited files of ShARe/CLEF eHealth."""

@@ -1,0 +1,1 @@
+"""Scores as probabilities: fit, measure, draw, and thresholds."""

@@ -1,0 +1,1 @@
+"""Bootstrap intervals, and how much retraining changes."""

@@ -1,0 +1,1 @@
+"""Matching predictions with annotations, and counting."""

@@ -1,0 +1,1 @@
+"""Documents as training windows, with what is known about their labels."""

@@ -1,0 +1,1 @@
+"""Learning from teachers: their hard labels or their probabilities."""

@@ -1,0 +1,1 @@
+"""From the networks' scores to mentions, relations and attributes."""

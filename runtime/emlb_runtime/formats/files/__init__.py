@@ -1,0 +1,1 @@
+"""Files themselves: size limits, atomic writes, compression."""

@@ -1,0 +1,1 @@
+"""What this machine has: instruction sets, cores, quotas, memory and threads."""

@@ -1,0 +1,1 @@
+"""What a task annotates: its types, labels, attributes and calibration."""
