@@ -5,7 +5,7 @@ EmlbError
 ├── DataError        a note or an annotation file cannot be read
 ├── ArtefactError    a file this project wrote cannot be used
 │   └── BundleError  a bundle is incomplete, altered or of another format version
-└── BackendError     the execution provider asked for is not the one to be had
+└── BackendError     the execution provider asked for is not the one available
 
 No message ever holds text of a note: files, line numbers and annotation ids only.
 """

@@ -108,7 +108,7 @@ class Extractor:
 
         Args:
             bundle: its folder; None is the default model that comes with the runtime.
-            provider: ``auto`` (CUDA where it is to be had and the bundle has an encoder for it,
+            provider: ``auto`` (CUDA where it is available and the bundle has an encoder for it,
                 else the CPU), ``cpu``, ``cuda``, ``tensorrt``, ``openvino`` or ``coreml``.
             precision: which encoder; None is the bundle's own choice, on a GPU fp16 or fp32.
             workers: windows encoded at a time; None is one per core, and one on a GPU.
@@ -118,7 +118,7 @@ class Extractor:
 
         Raises:
             BundleError: if the bundle is incomplete, altered or of another version.
-            BackendError: if the provider asked for is not to be had.
+            BackendError: if the provider asked for is not available.
             ConfigError: if an option is out of range or the precision not in the bundle.
         """
         for name, value in (("workers", workers), ("batch", batch)):

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from .decoding.crf import Crf
 from .decoding.mentions import find_mentions
 from .decoding.note_decoder import Candidates, Decoding, Link, Mention
-from .formats.sniff import count_tags
+from .formats.sniff import count_tags, name_markup
 from .inference.backend import Backend, Encoded
 from .records import Document, Entity, Note, Relation, Status
 from .schema.attributes import Stated, are_facts
@@ -440,6 +440,8 @@ def _warnings(state: NoteState) -> tuple[str, ...]:
         warnings.append(
             f"read from {state.note.source_format}: offsets count the text without its markup"
         )
+    elif markup := name_markup(state.note.text):
+        warnings.append(f"the text is {markup}: its markup was read as words")
     elif (tags := count_tags(state.note.text)) > 1:
         warnings.append(f"{tags} HTML tags were read as words")
     if "\x00" in state.note.text:

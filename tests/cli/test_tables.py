@@ -76,7 +76,7 @@ def test_options_that_name_columns(folder: Path) -> None:
     Path("notes/a.txt").write_text("rash", encoding="utf-8")
     for arguments, said in (
         (("id-text.csv", "--id-column", "note_id"), "--id-column needs --text-column"),
-        (("notes", "--text-column", "text"), "no input is a table that has them: name the table"),
+        (("notes", "--text-column", "text"), "no input is a table that has them: name the file"),
         (("id-text.csv", "--text-column", "body"), "it has no single column body; its columns are"),
     ):
         refused = emlb_run(*arguments)
@@ -189,3 +189,19 @@ def test_annotation_files_are_not_extracted(folder: Path, model: Model) -> None:
         *["it is an annotation file of i2b2 2010"] * 2,
         "it is a brat annotation file",
     ]
+
+
+@pytest.mark.parametrize(
+    "row",
+    ["Smith,John,note,Diabetes", "4711,Zebrafish,date,Smith", "Smith;Zebrafish;id;Cough"],
+)
+def test_a_row_that_looks_like_a_header_is_not_shown(
+    row: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("a.csv").write_text(f"{row}\n{row}\n", encoding="utf-8")
+    result = invoke(["a.csv", "--out", "o.jsonl"])
+    assert result.exit_code == 2
+    assert "--text-column" in result.stderr
+    for word in ("Smith", "John", "Diabetes", "Zebrafish", "Cough", "4711"):
+        assert word not in result.stderr

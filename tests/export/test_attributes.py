@@ -96,13 +96,18 @@ def test_int8_keeps_them(attributed_run: AttributedRun, attributed_bundle: Path)
     documents = attributed_run.dev
     corpus = ScoredCorpus("dev", "notes", documents, {"Disorder", "Drug"}, marked=MARKED)
     bundle = Bundle.load(attributed_bundle)
-    found = extract(load_pipeline(bundle, precision="int8"), corpus)
-    scores = score_corpus(corpus, found).attributes
-    assert scores is not None and scores.found.micro.f1 > 0.9
+    int8, fp32 = (
+        score_corpus(corpus, extract(load_pipeline(bundle, precision=each), corpus)).attributes
+        for each in ("int8", "fp32")
+    )
+    assert int8 is not None and fp32 is not None
+    # How well a tiny random encoder learns depends on its start, and that on the library.
+    assert fp32.found.micro.f1 > 0.5
+    assert abs(int8.found.micro.f1 - fp32.found.micro.f1) < 0.05
     loss = Loss.between(
         tune_precision(bundle, "fp32", [corpus]), tune_precision(bundle, "int8", [corpus])
     )
-    assert loss.n_attributes == scores.found.micro.gold
+    assert loss.n_attributes == int8.found.micro.gold
     assert abs(loss.attributes) < 5 and "of attributes on 20 development documents" in str(loss)
 
 

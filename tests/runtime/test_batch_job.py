@@ -109,10 +109,20 @@ def test_another_question_is_refused(notes: Path, extractor: Extractor) -> None:
 def test_what_cannot_be_done_is_refused_before_a_model_is_loaded(notes: Path) -> None:
     with pytest.raises(DataError, match="no note found"):
         ExtractionJob(["nowhere"], "o.jsonl")
+    with pytest.raises(DataError, match="name files, folders or patterns"):
+        ExtractionJob([], "o.jsonl")
     with pytest.raises(ConfigError, match="there is no folder"):
         ExtractionJob(["notes"], "no/where.jsonl")
     with pytest.raises(ConfigError, match="unknown text encoding"):
         ExtractionJob(["notes"], "o.jsonl", encoding="klingon")
+
+
+def test_one_path_is_one_input(notes: Path, extractor: Extractor) -> None:
+    for given in ("notes", Path("notes"), [Path("notes")]):
+        assert ExtractionJob(given, OutputSpec("o.jsonl")).total == 4
+    assert OutputSpec(Path("o.jsonl")).out == "o.jsonl"  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="unknown output format 'xml'; choose triples"):
+        OutputSpec("o.jsonl", "xml")
 
 
 def test_a_file_is_compressed_as_its_name_ends() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from pathlib import Path
 
 import pytest
@@ -89,6 +90,27 @@ def test_html_in_the_character_set_that_it_declares() -> None:
     assert "38.5°C – hives" in strip_markup(page.encode("utf-16"), HTML, encoding="utf-16")
 
 
+def test_html_that_declares_a_wrong_character_set() -> None:
+    for declared in ("utf-16", "utf-16le", "utf-32", "utf-7", "unicode_escape", "klingon"):
+        page = f"<html><head><meta charset='{declared}'></head><p>38.5°C – no rash.</p></html>"
+        assert "38.5°C – no rash." in strip_markup(page.encode(), HTML), declared
+    marked = "<html><head><meta charset='cp1252'></head><p>38.5°C</p></html>".encode("utf-8-sig")
+    assert "38.5°C" in strip_markup(marked, HTML)
+
+
+def test_a_run_of_blanks_takes_no_time() -> None:
+    started = time.perf_counter()
+    strip_markup(f"<html><pre>a{' ' * 200_000}b</pre></html>".encode(), HTML)
+    assert time.perf_counter() - started < 5.0
+
+
+def test_deleted_words_of_cda_are_no_words() -> None:
+    changed = CDA_NOTE.replace(
+        b"No rash", b"<content revised='delete'>Severe</content> No <content>rash</content>"
+    )
+    assert "Severe" not in strip_markup(changed, CDA)
+
+
 def test_cda_becomes_titles_and_narrative_of_nested_sections() -> None:
     text = strip_markup(CDA_NOTE, CDA)
     assert [line.strip() for line in text.splitlines() if line.strip()] == [
@@ -139,6 +161,7 @@ def test_hl7_becomes_what_it_reports() -> None:
             "EntitiesForbidden",
         ),
         (HL7_NOTE + b"\r" + HL7_NOTE, "a batch of HL7 messages"),
+        (HL7_NOTE + b"\rOBX|9|ED|PDF^Report||^application^pdf^Base64^JVBERi0=", "an embedded file"),
         (b"FHS|^~\\&|LAB\rBHS|^~\\&|LAB\r" + HL7_NOTE, "a batch of HL7 messages"),
         (b"MSH|^~\\&|LAB\rPID|1||9||Zebrafish\r", "no text"),
         (rb"{\rtf1\ansi }", "no text"),
@@ -225,3 +248,12 @@ def test_missing_libraries_are_named_before_any_note(monkeypatch: pytest.MonkeyP
     check_markup("refuse")
     with pytest.raises(ConfigError, match=r"striprtf, inscriptis, hl7: pip install 'emlb\[doc"):
         check_markup("strip")
+
+
+def test_utf16_without_a_mark_is_an_error_record(tmp_path: Path) -> None:
+    path = tmp_path / "note.txt"
+    path.write_bytes("Rash after penicillin.".encode("utf-16-le"))
+    assert read_note(path, name="n") == ErrorRecord(
+        "n", "it looks like UTF-16: try --encoding utf-16-le"
+    )
+    assert read_note(path, name="n", encoding="utf-16-le") == Note("n", "Rash after penicillin.")

@@ -15,7 +15,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emlb_runtime.formats.sniff import CDA, HL7, HTML, JSON, RTF, XML, FileFormat, count_tags, sniff
+from emlb_runtime.formats.sniff import (
+    CDA,
+    HL7,
+    HTML,
+    JSON,
+    RTF,
+    XML,
+    FileFormat,
+    count_tags,
+    guess_utf16,
+    name_markup,
+    sniff,
+)
 
 PLAIN = (
     "Patient denies chest pain.\n",
@@ -30,6 +42,10 @@ PLAIN = (
     "id,text of the note with a comma\n",
     "\ufeffBOM, then words.\n",
     "%PDF was sent to the ward\n",
+    "BZh9 is a code\n",
+    "PAR1 antagonist vorapaxar held.\n",
+    "ARROW1 trial: placebo arm\n",
+    "x" * 255 + " mustard plaster\n",
     "Temp <38, HR >100, BP <90/60 <br",
     "<a> lobe: clear, <b> lobe: nodule, <p 3 cm\n",
     "",
@@ -124,3 +140,17 @@ def test_hostile_repetition_takes_no_time(piece: str) -> None:
 def test_tags_are_counted_and_placeholders_are_not() -> None:
     assert count_tags("Denies <b>pain</b>.<br/>BP <120 and HR > 60 <DATE> <NAME>") == 3
     assert count_tags("no tag") == 0
+
+
+def test_utf16_without_a_mark_is_guessed_and_nothing_else_is() -> None:
+    text = "Rash after amoxicillin. Café.\n"
+    assert guess_utf16(text.encode("utf-16-le")) == "utf-16-le"
+    assert guess_utf16(text.encode("utf-16-be")) == "utf-16-be"
+    for other in (text.encode(), (text + "\0").encode(), b"", b"\0" * 40, text.encode("utf-32-le")):
+        assert guess_utf16(other) is None
+
+
+def test_markup_given_as_text_is_named() -> None:
+    assert name_markup(r"{\rtf1 rash}") == "RTF"
+    assert name_markup("<html><p>x</p></html>") == "HTML"
+    assert [name_markup(text) for text in PLAIN] == [""] * len(PLAIN)

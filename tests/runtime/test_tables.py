@@ -288,10 +288,7 @@ def test_other_names_are_tables_if_they_have_the_columns(folder: Path) -> None:
     assert "a table separated by pipes" in record.error
 
 
-def test_pipes_and_missing_files_are_left_to_the_reader(folder: Path) -> None:
-    if hasattr(os, "mkfifo"):
-        os.mkfifo("p.csv")
-        assert find_notes(["p.csv"], columns=COLUMNS) == [NoteFile("p.csv")]
+def test_missing_files_are_left_to_the_reader(folder: Path) -> None:
     (record,) = find_notes(["gone.csv"], columns=COLUMNS)
     assert isinstance(record, ErrorRecord)
 
@@ -364,3 +361,11 @@ def test_ids_are_kept_small_and_apart() -> None:
     assert size < 33 * 20_000
     assert not any(seen.add(f"visit {n}") for n in range(0, 20_000, 7))
     assert seen.add("visit 20000")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+def test_a_pipe_with_a_tables_name_is_no_note(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "notes.csv")
+    (record,) = find_notes([str(tmp_path / "notes.csv")])
+    assert isinstance(record, ErrorRecord)
+    assert "save it as a file first" in record.error

@@ -26,7 +26,7 @@ Extract entities and relations from clinical notes.
 Example: %(prog)s notes/*.txt --out triples.jsonl
 
 A note that cannot be read or extracted has an error record in the output; the
-others are extracted all the same. Nothing leaves this machine.
+others are extracted. Nothing leaves this machine.
 """
 
 _EPILOG = """\
@@ -165,7 +165,7 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--restart",
         action="store_true",
-        help="Begin anew, and remove what an unfinished run of this output has written.",
+        help="Begin again, and remove what an unfinished run of this output has written.",
     )
 
 
@@ -181,8 +181,8 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
         "--provider",
         Provider,
         default=Provider.AUTO,
-        help="auto takes CUDA where it is to be had and the bundle has fp16 or fp32, else the"
-        " CPU. Another one runs, or the command says what is missing.  [default: auto]",
+        help="auto takes CUDA where it is available and the bundle has fp16 or fp32, else the"
+        " CPU. Any other choice runs, or the command says what is missing.  [default: auto]",
     )
     _add_choice(
         parser,

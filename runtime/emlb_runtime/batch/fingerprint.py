@@ -10,6 +10,7 @@ import base64
 import hashlib
 import json
 import os
+import platform
 import sys
 import zlib
 from collections.abc import Mapping, Sequence
@@ -178,7 +179,11 @@ def identify_extractor(extractor: Extractor) -> dict[str, str]:
 
 def identify_software() -> dict[str, str]:
     """Versions of what makes the output, as far as it is loaded, and limits that were set."""
-    found = {"EMLB": __version__, "zlib": zlib.ZLIB_RUNTIME_VERSION}
+    found = {
+        "EMLB": __version__,
+        "Python": platform.python_version(),
+        "zlib": zlib.ZLIB_RUNTIME_VERSION,
+    }
     for name in ("onnxruntime", "tokenizers", "numpy"):
         version = getattr(sys.modules.get(name), "__version__", None)
         if version is not None:

@@ -53,6 +53,7 @@ class Reading:
             "--errors": self.errors,
             "--markup": self.markup,
             **self._column_settings(),
+            **self._markup_settings(),
             "--category": hashed(sorted(rows.categories) if rows else ()),
             "--subject": hashed(sorted(rows.subjects) if rows else ()),
         }
@@ -61,6 +62,16 @@ class Reading:
         if self.columns is None:
             return {}
         return {"--text-column": self.columns.text, "--id-column": self.columns.id or "not set"}
+
+    def _markup_settings(self) -> dict[str, str]:
+        """Versions of the libraries that strip markup: another may leave another text."""
+        if self.markup == "refuse":
+            return {}
+        from importlib.metadata import version
+
+        from emlb_runtime.formats.markup import LIBRARIES
+
+        return {name: version(name) for name in LIBRARIES}
 
 
 def find_some_notes(
@@ -81,6 +92,8 @@ def find_some_notes(
     """
     files = find_notes(inputs, columns=columns, passed_over=passed_over)
     if not any(isinstance(file, NoteFile) for file in files):
+        if not files:
+            raise DataError("no note found: name files, folders or patterns")
         reasons = [f"{file.note}: {file.error}" for file in files if isinstance(file, ErrorRecord)]
         more = f"; and {len(reasons) - 1:,} more inputs like it" if len(reasons) > 1 else ""
         raise DataError(f"no note found: {reasons[0]}{more}")
@@ -119,7 +132,7 @@ def choose_rows(
     if columns is not None:
         raise ConfigError(
             "--text-column and --id-column name columns of a table, and no input is a table that"
-            " has them: name the table itself, not its folder"
+            " has them: name the file of the table, not its folder or standard input"
         )
     if categories or subjects:
         raise ConfigError(

@@ -9,7 +9,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from emlb_runtime.errors import ConfigError
+from emlb_runtime.errors import ConfigError, DataError
 from emlb_runtime.formats.notes import NoteFile, check_encoding, check_markup
 from emlb_runtime.records import Document, ErrorRecord, Note
 
@@ -52,11 +52,11 @@ class ExtractionJob:
         print(stats.notes, "notes,", stats.failed, "failed")
 
     Args:
-        inputs: files, patterns and folders, as ``emlb-run`` takes them.
+        inputs: files, patterns and folders, as ``emlb-run`` takes them; one, or several.
         output: what to write, and where; a path alone writes triples.
         encoding: of the notes, as Python names it.
         errors: what to do with bytes that the encoding does not know; see
-            ``formats.DECODING_ERRORS``.
+            ``formats.notes.DECODING_ERRORS``.
         markup: ``refuse`` or ``strip`` notes in RTF, HTML, CDA and HL7 v2.
         categories: of tables, only rows of these categories; all if empty.
         subjects: of tables, only rows of these patients; all if empty.
@@ -78,7 +78,7 @@ class ExtractionJob:
 
     def __init__(
         self,
-        inputs: Sequence[str],
+        inputs: str | Path | Sequence[str | Path],
         output: OutputSpec | str | Path,
         *,
         encoding: str = "utf-8",
@@ -96,8 +96,13 @@ class ExtractionJob:
         check_markup(markup)
         columns = choose_columns(id_column, text_column)
         self.passed_over: Counter[str] = Counter()
-        found = find_some_notes(inputs, columns=columns, passed_over=self.passed_over)
+        given = [inputs] if isinstance(inputs, str | Path) else inputs
+        found = find_some_notes(
+            [str(item) for item in given], columns=columns, passed_over=self.passed_over
+        )
         self._files = leave_out(found, self.output.leftovers())
+        if not self._files:
+            raise DataError("no note found: the inputs are what an unfinished run has written")
         rows, counts = choose_rows(
             self._files, categories=categories, subjects=subjects, columns=columns
         )

@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from emlb_runtime.errors import ConfigError
+from emlb_runtime.formats.writers import FORMATS
 
 from .compression import Compression, check_compression, compression_of
 from .writers import part_of
@@ -30,6 +31,9 @@ class OutputSpec:
         redact_text: leave the text of mentions out.
         keep_text: write the text of notes into documents.
         asserted: leave out relations that are no facts.
+
+    Raises:
+        ConfigError: if the format is unknown.
     """
 
     out: str
@@ -39,6 +43,13 @@ class OutputSpec:
     redact_text: bool = False
     keep_text: bool = False
     asserted: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "out", str(self.out))  # a Path says the same
+        if self.format not in FORMATS:
+            raise ConfigError(
+                f"unknown output format {str(self.format)!r}; choose {', '.join(FORMATS)}"
+            )
 
     def settings(self) -> dict[str, str]:
         """The options by name, as a run's fingerprint has them: all but the place."""

@@ -65,7 +65,7 @@ class BundleConfig:
         int8_products: the only kind of products that its int8 graphs take, where these hold
             weights of their own; None where the weights serve every kind.
         attributes: file per task whose mentions have attributes; as for relations.
-        attributes_int8: likewise.
+        attributes_int8: the same in int8.
         architecture: what makes a trainable model of the weights: the arguments of
             ``EmlbConfig`` but tasks and windows; None if unknown.
     """

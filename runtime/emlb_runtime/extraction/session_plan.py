@@ -72,7 +72,7 @@ def make_plan(
         batch: None is 1, where padding only costs, and more on an NVIDIA GPU.
 
     Raises:
-        BackendError: if the provider asked for is not to be had, saying what is missing; or if
+        BackendError: if the provider asked for is not available, saying what is missing; or if
             int8 is asked for and is not exact here.
         ConfigError: if the bundle has no encoder of the precision asked for.
     """

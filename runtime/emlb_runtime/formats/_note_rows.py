@@ -93,7 +93,7 @@ class NoteReader:
     Args:
         wanted: which rows.
         encoding: of the table.
-        errors: one of ``text.DECODING_ERRORS``.
+        errors: one of ``notes.DECODING_ERRORS``.
         counts: counts the rows.
         name: what a note without an id is named by, with its line.
     """

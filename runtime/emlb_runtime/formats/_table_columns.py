@@ -75,8 +75,10 @@ def judge_table(path: Path, columns: NoteColumns | None, *, by_name: bool) -> bo
         Whether it is a table that can be read; a sentence if it is no note either.
     """
     try:
-        if not path.is_file():
-            return False  # a pipe can be read once only
+        if not path.is_file():  # a pipe can be read once only
+            if by_name and path.exists() and not path.is_dir():
+                return "a table cannot be read from a pipe: save it as a file first"
+            return False
         start = _start_of(path)
         members = members_of(path) if start.lstrip().startswith("{") else None
     except TooLarge as error:

@@ -61,7 +61,7 @@ def scan_brat_folder(
     """Like read_brat_folder, but report a file that cannot be used and go on.
 
     Args:
-        folder: likewise.
+        folder: the folder.
         texts: see find_brat_pairs.
 
     Yields:
@@ -187,7 +187,7 @@ def parse_brat(
 def format_brat(document: Document) -> str:
     """The document as the content of an ``.ann`` file; scores have no place in brat.
 
-    Ids that brat would not take (other than ``T`` and a number) are numbered anew.
+    Ids that brat would not take (other than ``T`` and a number) are numbered again.
 
     Raises:
         DataError: if a label holds white space, an attribute's value more than single

@@ -43,7 +43,7 @@ class NoteFile:
 
     @property
     def path(self) -> Path | None:
-        """Where it lies; None for standard input. Made anew: a run may hold a million files."""
+        """Where it lies; None for standard input. Not kept: a run may hold a million files."""
         return None if self.name == STDIN else Path(self.name)
 
 

@@ -8,6 +8,7 @@ code points of that text, not of the file.
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -17,13 +18,21 @@ from typing import TYPE_CHECKING, Any
 
 from emlb_runtime.errors import ConfigError, DataError
 
-from .sniff import CDA, HL7, HTML, RTF, FileFormat, decode_markup
+from .sniff import CDA, HL7, HTML, RTF, FileFormat, decode_markup, has_mark
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
 
-_LIBRARIES = ("striprtf", "inscriptis", "hl7")
+LIBRARIES = ("striprtf", "inscriptis", "hl7")
+"""What strips markup, by their names as modules and as distributions."""
+
 _CDA = "{urn:hl7-org:v3}"
+_WEB_CHARSET = re.compile(
+    r"ascii|utf-8(-sig)?|cp12\d\d|cp(437|850|866|932|936|949|950)|iso8859-\d+|koi8-[ru]|mac-.+"
+    r"|big5.*|euc.+|gb.+|shift_jis.*"
+)
+"""Python's names of the character sets that pages are written in."""
+
 _DEPTH = 256
 """Nesting of XML elements beyond which a document is refused; narrative blocks reach about 20."""
 
@@ -34,7 +43,7 @@ def check_libraries() -> None:
     Raises:
         ConfigError: saying how to install them.
     """
-    if missing := [name for name in _LIBRARIES if find_spec(name) is None]:
+    if missing := [name for name in LIBRARIES if find_spec(name) is None]:
         raise ConfigError(
             f"--markup strip needs {', '.join(missing)}: pip install 'emlb[documents]'"
         )
@@ -83,11 +92,16 @@ def _strip_html(data: bytes, encoding: str) -> str:
 
 
 def _decode_html(data: bytes, encoding: str) -> str:
-    """HTML as text, by the character set that its head declares, else by ``encoding``."""
+    """HTML as text, by its byte-order mark, its declared character set, or ``encoding``.
+
+    A declaration that can be read as ASCII is not in UTF-16, whatever it says: HTML's own rule.
+    """
     declared = re.search(rb"<meta[^>]+charset\s*=\s*[\"']?([\w.:-]+)", data[:4096], re.I)
-    if declared is not None:
+    if declared is not None and not has_mark(data):
+        name = declared[1].decode("ascii").lower()
         try:
-            return data.decode(declared[1].decode("ascii"))
+            if _WEB_CHARSET.fullmatch(codecs.lookup(name).name):
+                return data.decode(name)
         except (LookupError, UnicodeError):
             pass  # declared wrongly
     return decode_markup(data, encoding)
@@ -103,7 +117,7 @@ def _render(html: str) -> str:
     style = ParserConfig(css=CSS_PROFILES["strict"], table_cell_separator="\t")
     text: str = get_text(html, style)
     # inscriptis pads cells into columns; a reader of the layout wants the tab alone.
-    return re.sub(r"[ \xa0]+(?=\t|\n|$)", "", text)
+    return re.sub(r"(?<![ \xa0])[ \xa0]++(?=\t|\n|$)", "", text)
 
 
 def _strip_cda(data: bytes, encoding: str) -> str:
@@ -150,9 +164,10 @@ def _to_html(element: Element, depth: int) -> str:
     parts = [escape(element.text or "")]
     for child in element:
         name = _local(child)
-        inner = _to_html(child, depth + 1)
-        tag = _HTML_OF.get(name, "span")
-        parts.append("<br/>" if name == "br" else f"<{tag}>{inner}</{tag}>")
+        if child.get("revised") != "delete":
+            inner = _to_html(child, depth + 1)
+            tag = _HTML_OF.get(name, "span")
+            parts.append("<br/>" if name == "br" else f"<{tag}>{inner}</{tag}>")
         parts.append(escape(child.tail or ""))
     return "".join(parts)
 
@@ -179,6 +194,10 @@ def _strip_hl7(data: bytes, encoding: str) -> str:
     heading = ""
     for segment in message:
         kind = str(segment[0])
+        if kind == "OBX" and _field(segment, 2) in ("ED", "RP"):
+            raise DataError(
+                "it is an HL7 v2 message with an embedded file in place of text: extract that first"
+            )
         if kind == "OBX":
             name, value = _observation(message, segment)
             is_prose = _field(segment, 2) in ("TX", "FT", "ST")

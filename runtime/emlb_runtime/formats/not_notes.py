@@ -120,9 +120,11 @@ def guess_columns(names: Sequence[str]) -> tuple[str, str] | None:
 def describe_table(
     kind: str, names: Sequence[str], *, members: bool = False, lacking: Sequence[str] = ()
 ) -> OtherFile:
-    """A table that is not read, with its columns where they are surely names.
+    """A table that is not read, with those of its columns that are surely names.
 
-    The first line of a table without a header is a row, and holds text of a note.
+    The first line of a table without a header is a row, and holds text of a note. All names are
+    shown only where two of them are well-known names of ids and texts; else those whose every
+    word is a word of headers.
 
     Args:
         kind: what messages call the table.
@@ -130,15 +132,17 @@ def describe_table(
         members: they are members of JSON objects, which are always names.
         lacking: the columns that were asked for and are not there once.
     """
-    shown = [name for name in names if not name or _is_plain(name)]
-    if members or _is_header(names):
-        first = shown[:_MOST_NAMES]
+    guess = guess_columns([name for name in names if _is_plain(name)])
+    is_sure = members or (guess is not None and _is_header(names))
+    if is_sure:
+        first = [name for name in names if not name or _is_plain(name)][:_MOST_NAMES]
+    else:
+        first = list(filter(_is_header_word, names))[:_MOST_NAMES]
+    if first:
         more = f" and {len(names) - len(first)} more" if len(names) > len(first) else ""
         columns = f"its columns are {', '.join(first)}{more}"
-        guess = guess_columns(shown)
     else:
         columns = f"it has {len(names)} columns, and its first line may be no header"
-        guess = None
     if lacking:
         asked = " and ".join(lacking)
         return OtherFile(kind, f"it has no single column {asked}; {columns}")
@@ -175,6 +179,12 @@ def _is_name(name: str) -> bool:
 def _is_plain(name: str) -> bool:
     """Whether a name may be shown: one word, or words that stand in headers."""
     return _is_name(name) and (" " not in name or _words(name) <= _HEADER_WORDS)
+
+
+def _is_header_word(name: str) -> bool:
+    """Whether every word of a name is one that headers have, so that it tells nothing."""
+    words = _words(name)
+    return _is_name(name) and bool(words) and words <= _HEADER_WORDS
 
 
 def _words(name: str) -> set[str]:

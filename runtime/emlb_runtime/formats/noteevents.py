@@ -41,7 +41,7 @@ __all__ = [
 ]
 
 # What the columns in front of the free text look like: where to go on after a broken row.
-# Possessive: a megabyte of digits is tried once and not from every digit anew.
+# Possessive: a megabyte of digits is tried once and not from every digit again.
 _KEY, _OPTIONAL, _TIME = r"(?=[\w.-]*\d)[\w.-]*+", r"[\w.-]*+", r"[\d:./T -]*+"
 _SHAPES = {
     **dict.fromkeys(("row_id", "note_id", "subject_id"), _KEY),
@@ -89,7 +89,7 @@ def read_noteevents(
         subjects: see ``NoteEvents``.
         with_errors: see ``NoteEvents``.
         encoding: of the table, as Python names it.
-        errors: one of ``text.DECODING_ERRORS``; if strict, a text with bytes that the
+        errors: one of ``notes.DECODING_ERRORS``; if strict, a text with bytes that the
             encoding does not know costs its own row.
         name: what error records call the table; its path if None.
         counts: counts the rows as they are read.

@@ -14,7 +14,7 @@ from emlb_runtime.records import ErrorRecord, Note
 
 from .finding import STDIN, TABLE_SUFFIXES, NoteFile, explain_os_error, find_notes
 from .not_notes import recognise
-from .sniff import JSON, FileFormat, sniff
+from .sniff import JSON, FileFormat, guess_utf16, sniff
 
 if TYPE_CHECKING:
     from .noteevents import NoteEvents, RowCounts
@@ -121,6 +121,9 @@ def read_note(
         found = sniff(data, encoding=encoding)
         if found is not None:
             return _read_marked_up(name, data, found, encoding, markup)
+        if not encoding_name(encoding).startswith(("utf-16", "utf-32")):
+            if guess := guess_utf16(data):
+                return ErrorRecord(name, f"it looks like UTF-16: try --encoding {guess}")
         text = data.decode(encoding, errors)
         other = recognise(text)
         return Note(name, text) if other is None else _refuse(name, other.sentence)

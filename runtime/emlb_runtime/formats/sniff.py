@@ -42,6 +42,8 @@ JSON = FileFormat(
     "convert it to plain text first, or to JSON lines and name --id-column and --text-column",
 )
 
+PARQUET = FileFormat("a Parquet table", "export its text column first")
+
 _OFFICE = "save it as plain text in its own program, or convert it first"
 _UNPACK = "decompress it first"
 
@@ -50,14 +52,14 @@ _SIGNATURES: tuple[tuple[int, bytes, FileFormat], ...] = (
     (0, b"PK\x03\x04", FileFormat("a ZIP archive or an Office file such as .docx", _OFFICE)),
     (0, b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", FileFormat("an old Office file (.doc)", _OFFICE)),
     (0, b"\x1f\x8b", FileFormat("gzip-compressed", _UNPACK)),
-    (0, b"BZh", FileFormat("bzip2-compressed", _UNPACK)),
+    (4, b"1AY&SY", FileFormat("bzip2-compressed", _UNPACK)),
     (0, b"\xfd7zXZ\x00", FileFormat("xz-compressed", _UNPACK)),
     (0, b"\x28\xb5\x2f\xfd", FileFormat("Zstandard-compressed", _UNPACK)),
     (0, b"7z\xbc\xaf\x27\x1c", FileFormat("a 7-Zip archive", _UNPACK)),
     (0, b"Rar!\x1a\x07", FileFormat("a RAR archive", _UNPACK)),
-    (257, b"ustar", FileFormat("a tar archive", "unpack it first")),
-    (0, b"PAR1", FileFormat("a Parquet table", "export its text column first")),
-    (0, b"ARROW1", FileFormat("an Arrow table", "export its text column first")),
+    (257, b"ustar\0", FileFormat("a tar archive", "unpack it first")),
+    (257, b"ustar  \0", FileFormat("a tar archive", "unpack it first")),
+    (0, b"ARROW1\0\0", FileFormat("an Arrow table", "export its text column first")),
     (0, b"SQLite format 3\x00", FileFormat("an SQLite database", "export its notes first")),
     (128, b"DICM", FileFormat("a DICOM file", "export its report as plain text first")),
     (0, b"\x89PNG\r\n\x1a\n", FileFormat("a PNG image", "recognise its text first (OCR)")),
@@ -99,6 +101,8 @@ def sniff(data: bytes, *, encoding: str = "utf-8") -> FileFormat | None:
     for offset, signature, found in _SIGNATURES:
         if data.startswith(signature, offset):
             return found
+    if data.startswith(b"PAR1") and data.endswith(b"PAR1") and len(data) > 8:
+        return PARQUET
     if _is_plain_start(data):
         return None
     head = decode_markup(data[:_HEAD], encoding)
@@ -111,18 +115,47 @@ def sniff(data: bytes, *, encoding: str = "utf-8") -> FileFormat | None:
     return _sniff_xml(head, data[-_HEAD:], encoding)
 
 
+def guess_utf16(data: bytes) -> str | None:
+    """The kind of UTF-16 that a file without a byte-order mark seems to be in; None if neither.
+
+    Western text in UTF-16 has NUL for every other byte, and no text in another encoding does.
+    """
+    head = data[:_HEAD]
+    for name, zeros in (("utf-16-le", head[1::2]), ("utf-16-be", head[::2])):
+        if zeros and zeros.count(0) > 0.8 * len(zeros) and head.count(0) < 0.6 * len(head):
+            return name
+    return None
+
+
+def name_markup(text: str) -> str:
+    """The format whose markup a text begins with; empty for plain text."""
+    start = text[:64].lstrip()
+    if start[:1].isalnum() and not start.startswith(("MSH", "FHS", "BHS")):
+        return ""
+    found = sniff(text[:_HEAD].encode("utf-8", "replace"))
+    return "" if found is None else found.name
+
+
 def count_tags(text: str) -> int:
     """How many HTML tags stand in a text, such as a note with pieces of HTML among its words."""
     return sum(1 for _ in _TAG.finditer(text)) if "<" in text else 0
 
 
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+
+
+def has_mark(data: bytes) -> bool:
+    """Whether a file begins with a byte-order mark."""
+    return any(data.startswith(mark) for mark, _ in _MARKS)
+
+
 def decode_markup(data: bytes, encoding: str) -> str:
     """Decode markup by its byte-order mark, else by ``encoding``, replacing what does not fit."""
-    for mark, marked in (
-        (codecs.BOM_UTF8, "utf-8-sig"),
-        (codecs.BOM_UTF16_LE, "utf-16"),
-        (codecs.BOM_UTF16_BE, "utf-16"),
-    ):
+    for mark, marked in _MARKS:
         if data.startswith(mark):
             encoding = marked
     return data.decode(encoding, "replace")

@@ -67,7 +67,7 @@ def read_table(
         wanted: which rows, by columns CATEGORY (note_type), SUBJECT_ID and ISERROR if they are
             there.
         encoding: of the file, as Python names it; JSON lines need an ASCII-compatible one.
-        errors: one of ``text.DECODING_ERRORS``; if strict, a text with bytes that the encoding
+        errors: one of ``notes.DECODING_ERRORS``; if strict, a text with bytes that the encoding
             does not know costs its own row.
         name: what error records call the file; its path if None.
         counts: counts the rows as they are read.

@@ -117,7 +117,7 @@ def write_brat_pair(folder: Path, document: Document, *, durable: bool = False) 
     Args:
         folder: an existing one.
         document: the document.
-        durable: see ``disk.replace_file``.
+        durable: see ``files.atomic.replace_file``.
 
     Returns:
         The sizes of the two files in bytes.
@@ -260,11 +260,10 @@ class _JsonWriter:
 
 
 class _BratWriter:
-    """A folder with ``.txt`` and ``.ann`` of every note, and the errors beside them.
+    """A folder with ``.txt`` and ``.ann`` of every note, and a file of the errors.
 
-    It removes nothing, so that the folder may hold the notes already and get their ``.ann``
-    beside them. ``emlb-run`` has a writer of its own, which keeps a ledger and may have to remove
-    what it wrote: hence it wants a folder without either.
+    It removes nothing, so the folder may already hold the notes. ``emlb-run`` has a writer of its
+    own, which keeps a journal and may have to remove what it wrote, so it wants an empty folder.
     """
 
     def __init__(self, folder: Path, append: bool) -> None:

@@ -158,7 +158,7 @@ def decide(
         attributes: of the task.
         types: (S,) entity types.
         scores: as for ``probabilities``.
-        scalings: likewise.
+        scalings: as for ``probabilities``.
     """
     stated = [Stated({}, {}) for _ in types]
     found = probabilities(attributes, scores, scalings)

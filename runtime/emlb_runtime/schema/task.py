@@ -203,7 +203,7 @@ def words_between(one: ArrayLike, other: ArrayLike) -> NDArray[np.int64]:
 
     Args:
         one: (…, 2 or more) first word and one past the last.
-        other: likewise, on the same word axis; shapes are broadcast.
+        other: the same, on the same word axis; shapes are broadcast.
     """
     first, second = np.asarray(one, dtype=np.int64), np.asarray(other, dtype=np.int64)
     start = np.maximum(first[..., 0], second[..., 0])
