@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 
 from emlb.model.pretrained import LoadedTokenizer, TrainedModel, load_tokenizer, unpack_tokenizer
 from emlb.training.train import train
+from emlb.training.warm_start.origin import run_name
 from emlb.training.warm_start.start import load_alike, load_start
 from emlb_runtime.bundle.loader import Bundle
 from emlb_runtime.errors import ArtefactError, BundleError, ConfigError
@@ -51,6 +52,20 @@ def test_a_run_begins_with_the_weights_it_starts_from(tiny_run: TinyRun, tmp_pat
     assert run["started_from"] == {"name": "tiny", "base": str(tiny_run.encoder)}
     assert f"with its encoder and subwords; base {tiny_run.encoder} is not used" in said[1]
     assert "  task notes: 4 known types" in said
+
+
+@pytest.mark.parametrize(
+    ("place", "name"),
+    [
+        ("runs/x", "x"),
+        ("runs/x/model", "x"),
+        ("/home/me/runs/x/model/", "x"),
+        ("model", "model"),
+        ("tiny 1.0", "tiny 1.0"),
+    ],
+)
+def test_a_run_is_named_without_its_path(place: str, name: str) -> None:
+    assert run_name(place) == name
 
 
 def test_no_base_is_needed(tiny_run: TinyRun, tmp_path: Path) -> None:
