@@ -319,7 +319,8 @@ def test_nothing_is_left_beside_targets_that_were_not_written(
     path = tmp_path / "soft.safetensors"
     with monkeypatch.context() as patch:
         patch.setattr("os.replace", lambda *paths: (_ for _ in ()).throw(KeyboardInterrupt))
-        for _ in range(2):
+        for process in (1, 2):  # a run that is killed twice
+            patch.setattr("os.getpid", lambda process=process: process)
             with pytest.raises(KeyboardInterrupt):
                 save_targets(path, "q", targets)
     assert load_targets(path, "q") is None
@@ -353,6 +354,20 @@ def test_the_question_is_of_everything_that_answers_depend_on(
     (teacher / "tokenizer.json").unlink()
     with pytest.raises(ArtefactError, match="not a trained model, tokenizer.json is missing"):
         ask("fever")
+
+
+def test_one_of_several_processes_writes_the_targets(
+    tiny_run: TinyRun, raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained = TrainedModel.load(tiny_run.model)
+    (task,) = trained.model.config.task_list
+    cache = tmp_path / "cache"
+    monkeypatch.setenv("RANK", "1")
+    asked = taught(config(tiny_run, raw), task, trained.pipeline(), cache)
+    assert not cache.exists()
+    monkeypatch.setenv("RANK", "0")
+    assert len(taught(config(tiny_run, raw), task, trained.pipeline(), cache)) == len(asked)
+    assert [file.name for file in cache.iterdir()] == ["soft_notes.safetensors"]
 
 
 def test_a_place_without_a_note_that_may_be_used_is_named(

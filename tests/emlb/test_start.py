@@ -69,9 +69,11 @@ def test_a_run_is_named_without_its_path(place: str, name: str) -> None:
 
 
 def test_no_base_is_needed(tiny_run: TinyRun, tmp_path: Path) -> None:
-    folder, said = further(tiny_run, tmp_path, tiny_run.folder, "base=", *STILL)
-    assert said[1] == f"learning on from {tiny_run.folder}, with its encoder and subwords"
+    folder, said = further(tiny_run, tmp_path, tiny_run.model, "base=", *STILL)
+    assert said[1] == f"learning on from {tiny_run.model}, with its encoder and subwords"
     assert (folder / "model" / "tokenizer.json").is_file()
+    run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    assert run["started_from"]["name"] == "tiny"  # not "model"
 
 
 def test_new_types_are_learned(tiny_run: TinyRun, tmp_path: Path) -> None:
