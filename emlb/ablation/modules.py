@@ -23,7 +23,7 @@ class Module:
     Attributes:
         name: as the paper has it.
         entity_head: as ``ModelConfig`` takes it.
-        relation_head: likewise.
+        relation_head: as ``ModelConfig`` takes it.
         sharing: ``joint`` is one model of one encoder; ``separate`` is a model that learns
             entities and one that learns relations between annotated mentions, with an
             encoder each. End to end, the latter relates the mentions of the former.

@@ -19,7 +19,7 @@ class TaskConfig:
     Attributes:
         name: what outputs call it.
         entity_types: the types, in index order; empty takes all that the corpora have.
-        relation_types: likewise.
+        relation_types: the types, in index order; empty takes all that the corpora have.
         min_signature: how often head and tail types must be seen under a relation for the
             relation to be allowed between them.
         reach: share of a type's training relations that must lie within its reach: a pair of
@@ -93,7 +93,7 @@ class SplitConfig:
 
 @dataclass(frozen=True)
 class LeaveOutConfig:
-    """A list of documents that a corpus shall not train on.
+    """A list of documents that a corpus must not train on.
 
     Attributes:
         file: a table with tabs between its columns and no header, relative to the data folder.
@@ -132,7 +132,7 @@ class CorpusConfig:
             value, ``NAME=VALUE`` or ``NAME:TYPE=VALUE``: an unmarked mention may have any other.
         part: types and attributes that it annotates in part: of an attribute, what is marked is
             right, and an unmarked mention may have any value.
-        repeat: how often it is seen per epoch; what is packed is packed anew each time.
+        repeat: how often it is seen per epoch; what is packed is packed again each time.
         pack: join short documents into note-shaped ones.
         relation_weight: how much its pairs count.
         dev_limit: development documents scored during training; 0 scores all.

@@ -36,7 +36,7 @@ def divide_corpus(
         test_share: share of the documents for testing.
         dev_share: share of the rest for development.
         group_pattern: see ``emlb.data.splits.grouping``.
-        group_file: likewise.
+        group_file: see ``emlb.data.splits.grouping``.
         at_random: draw even where the corpus was released in parts.
         seed: of the draw.
 

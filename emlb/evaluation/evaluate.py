@@ -42,7 +42,8 @@ class Report:
         calibrations: per corpus and kind of item, how far scores are probabilities; empty if
             that was not asked for.
         remarks: per corpus, what the readers used with a remark, by reason.
-        calibration: likewise over all corpora together; empty if there is only one.
+        calibration: how far scores are probabilities over all corpora together; empty if there
+            is only one corpus.
     """
 
     model: str

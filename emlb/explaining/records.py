@@ -64,9 +64,9 @@ class Explained:
         words: (W, 2) code points ``[start, end)`` of that window's words.
         head_side: where the relation head looked on behalf of the head mention; None if it
             has no attention.
-        tail_side: likewise of the tail mention.
+        tail_side: where it looked on behalf of the tail mention; None if it has no attention.
         encoder: the last encoder layer's attention from the head mention's pieces, averaged
-            over them and the layer's heads; None if it is not to be had.
+            over them and the layer's heads; None if it is not available.
     """
 
     number: int

@@ -114,7 +114,7 @@ class Masking:
 
 
 class MaskedWindows(Dataset[MaskedWindow]):
-    """The windows of a corpus, masked anew for each epoch and the same for the same draw.
+    """The windows of a corpus, masked again for each epoch and the same for the same draw.
 
     Args:
         corpus: the windows.

@@ -95,12 +95,17 @@ def read_windows(
         say: receives lines for the user.
 
     Raises:
-        DataError: if a place has no notes.
+        DataError: if a place has no note, or none that may be used.
     """
     windows: list[RawWindow] = []
     for place in config.notes:
         notes, unused = _usable(raw.data / place, raw.held, raw.annotated)
         found = _cut(notes, pipeline, -(-config.windows // len(config.notes)), seed=raw.seed)
+        if not found:
+            raise DataError(
+                f"{raw.data / place}: no note is left to label{_reasons(unused)}; name other notes "
+                "in distillation.notes"
+            )
         say(f"{place}: {len(found)} windows for {len(config.teachers)} teachers to label")
         for reason, count in unused.items():
             say(f"  not used: {count} × {reason}")
@@ -120,8 +125,7 @@ def _usable(
         else:
             unused.update(report.summary())
     if not notes:
-        why = "".join(f"; {count} × {reason}" for reason, count in unused.most_common())
-        raise DataError(f"{path}: no notes to label{why}")
+        raise DataError(f"{path}: no notes to label{_reasons(unused)}")
     leaking = set(find_leaks(held, {"notes": notes})["notes"].names)
     known = {document.note.text for document in annotated}
     bare: list[Document] = []
@@ -130,11 +134,17 @@ def _usable(
             unused["note that shares text with a held-out document"] += 1
         elif document.note.text in known:
             unused["note that a corpus annotates"] += 1
+        elif not document.note.text.strip():
+            unused["note without text"] += 1
         else:
             bare.append(Document(document.note))  # annotations are not looked at
     if bare and sum(len(d.note.text) for d in bare) / len(bare) < PACKED_CHARACTERS[1] / 2:
         bare = pack(bare, seed=0)
     return bare, unused
+
+
+def _reasons(unused: Counter[str]) -> str:
+    return "".join(f"; {count} × {reason}" for reason, count in unused.most_common())
 
 
 def _cut(

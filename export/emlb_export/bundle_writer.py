@@ -15,6 +15,7 @@ from safetensors.numpy import save
 
 from emlb.model.model import EmlbModel
 from emlb.model.pretrained import TrainedModel
+from emlb.training.warm_start.origin import run_name
 from emlb_runtime import __version__
 from emlb_runtime.bundle.loader import CONFIG_NAME, BundleConfig
 from emlb_runtime.inference.weights import UNNAMED
@@ -211,7 +212,7 @@ def _provenance(run: dict[str, Any]) -> dict[str, Any]:
     base = str(began.get("base") or settings["base"])
     return {
         "emlb": __version__,
-        "base": Path(base).name if base.startswith(("/", ".", "~")) else base,  # no local path
+        "base": Path(base).name if _is_local(base) else base,
         "seed": settings["seed"],
         "epochs": settings["training"]["epochs"],
         "steps": run.get("steps"),
@@ -224,12 +225,19 @@ def _provenance(run: dict[str, Any]) -> dict[str, Any]:
             for corpus in settings["corpus"]
         ],
         **(
-            {"start": began.get("name", Path(settings["start"]).name)}
+            {"start": began.get("name", run_name(settings["start"]))}
             if settings.get("start")
             else {}
         ),
         **_distillation(settings.get("distillation", {})),
     }
+
+
+def _is_local(base: str) -> bool:
+    """Whether a base is a path: a hub id is a name, or an owner and a name."""
+    if base.startswith("package:"):
+        return False
+    return base.startswith(("/", ".", "~")) or base.count("/") > 1
 
 
 def _distillation(settings: dict[str, Any]) -> dict[str, Any]:
@@ -238,8 +246,8 @@ def _distillation(settings: dict[str, Any]) -> dict[str, Any]:
         return {}
     return {
         "distillation": {
-            "teachers": [Path(teacher).name for teacher in settings["teachers"]],
-            "notes": settings["notes"],
+            "teachers": [run_name(teacher) for teacher in settings["teachers"]],
+            "notes": [Path(place).name for place in settings["notes"]],
             "windows": settings["windows"],
             "targets": settings.get("targets", "agreed"),
             "annotated": settings.get("annotated", False),

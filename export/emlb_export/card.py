@@ -18,7 +18,7 @@ class Checks:
 
     Attributes:
         tensors: torch to ONNX fp32.
-        decoded: likewise, on notes.
+        decoded: torch to ONNX fp32 on notes.
         quantized: ONNX fp32 to int8 on the same notes; None without int8.
         loss: of int8 on development documents; None if not measured.
         half: ONNX fp32 to fp16 on the same notes; None without fp16.
@@ -45,7 +45,7 @@ def render_card(
         config: of the bundle.
         checks: verification figures.
         tables: per precision, a table of scores on annotated data, plain text.
-        reliability: likewise, how often predictions of a score are right there.
+        reliability: per precision, a table of how often predictions of a score are right there.
         plotted: whether ``calibration.svg`` lies beside the card.
     """
     provenance = config.provenance

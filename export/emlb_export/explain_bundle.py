@@ -78,7 +78,7 @@ def open_model(path: Path, *, precision: str | None = None) -> tuple[Pipeline, A
 
     Raises:
         ArtefactError: if it is neither, or broken.
-        ConfigError: if the precision is not to be had.
+        ConfigError: if the precision is not available.
     """
     folder = path / "model" if (path / "model" / CONFIG_NAME).is_file() else path
     config = _read_config(folder)

@@ -73,9 +73,9 @@ def export(
         out: the bundle's folder; None is ``bundle`` beside the model.
         quantize: keep the weights as int8 levels and scales, for int8 and fp32; int8 is then
             the default.
-        quantizer: who makes the int8 networks, one of ``optimum_extra.QUANTIZERS``; to name one
-            is to ask for int8. None is EMLB itself. Those of optimum hold weights of their own.
-        int8_only: the same.
+        quantizer: who makes the int8 networks, one of ``presets.QUANTIZERS``; to name one is
+            to ask for int8. None is EMLB itself. Those of optimum hold weights of their own.
+        int8_only: the same as ``quantize``.
         precisions: that the bundle can run in, ``int8``, ``fp16`` and ``fp32``; none is fp32
             alone, and with int8 fp32 is always there, from the same weights. The default is
             int8 before fp32 before fp16.
@@ -236,13 +236,13 @@ def _check_loss(checks: Checks, *, max_loss: float, force: bool) -> None:
     if loss is not None and loss.exceeds(max_loss):
         raise ArtefactError(
             f"{loss}, more than --max-loss {max_loss:g} allows: export without --quantize, or "
-            "take it all the same with --force"
+            "use --force to export it anyway"
         )
     if loss is None and agreement.entities and agreement.entity_f1 < MIN_AGREEMENT:
         raise ArtefactError(
             f"int8 and fp32 agree on {100 * agreement.entity_f1:.1f} % of the entities of the "
             f"notes, which is less than {100 * MIN_AGREEMENT:.0f} %: export without --quantize, "
-            "or take it all the same with --force"
+            "or use --force to export it anyway"
         )
 
 

@@ -3,7 +3,7 @@
 Layer norms and softmax stay fp32, whose sums over a row outgrow fp16 or lose digits in it. So
 does every other operator of which a value came near fp16's largest while notes were encoded.
 Only what stands for minus infinity (the attention mask) is clipped to fp16's lowest, which
-softmax makes nought just as well.
+softmax makes zero just as well.
 
 The relation heads keep their inputs and stay as they are.
 """

@@ -58,9 +58,9 @@ class Loss:
     Attributes:
         documents: their number.
         entities: points of a hundred; negative is a gain.
-        relations: likewise, end to end.
-        n_entities: annotated ones.
-        n_relations: likewise.
+        relations: points of a hundred, end to end.
+        n_entities: annotated entities.
+        n_relations: annotated relations.
         attributes: points of a hundred, end to end.
         n_attributes: annotated values that differ from the default.
     """
@@ -118,7 +118,7 @@ def _attribute_loss(before: Scores, after: Scores) -> tuple[float, int]:
 def find_development(
     run: Mapping[str, Any], tasks: Sequence[Task], data: Path | None, say: Say
 ) -> list[ScoredCorpus]:
-    """The development documents of a run; none, and a line why, if they are not to be had.
+    """The development documents of a run; none, and a line why, if they are not available.
 
     Args:
         run: the run's record.
@@ -143,7 +143,7 @@ def find_development(
             raise ConfigError(f"--data {data}: {error}") from None
         say(
             f"thresholds are those of the training, for every precision: {error}; name the folder "
-            "of its corpora with --data to choose them anew"
+            "of its corpora with --data to choose them again"
         )
         return []
 
@@ -187,7 +187,7 @@ def tune_pipeline(
     *,
     fixed: Mapping[str, float] | None = None,
 ) -> Tuned:
-    """Likewise with a pipeline of ``open_untuned``, whatever backend it has.
+    """Do what ``tune_precision`` does with a pipeline of ``open_untuned``, on any backend.
 
     Args:
         pipeline: on any backend.

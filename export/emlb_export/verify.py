@@ -32,9 +32,9 @@ class TensorParity:
     Attributes:
         shapes: how many (windows, pieces, pairs) were compared.
         hidden: largest absolute difference of hidden states at real pieces.
-        emissions: likewise of emissions.
-        logits: likewise of relation logits.
-        attributes: likewise of attribute scores.
+        emissions: largest absolute difference of emissions.
+        logits: largest absolute difference of relation logits.
+        attributes: largest absolute difference of attribute scores.
     """
 
     shapes: int
@@ -154,9 +154,9 @@ class Agreement:
         entities: entities of the reference.
         relations: its relations.
         entity_f1: strict F1 of the candidate's entities against the reference's.
-        relation_f1: likewise of relations; 1.0 if neither has any.
+        relation_f1: strict F1 of the relations; 1.0 if neither has any.
         attributes: attribute values of the reference that differ from the default.
-        attribute_f1: likewise of these.
+        attribute_f1: strict F1 of these values.
     """
 
     notes: int

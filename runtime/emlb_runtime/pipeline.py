@@ -26,7 +26,7 @@ from .records import Document, Entity, Note, Relation, Status
 from .schema.attributes import Stated, are_facts
 from .schema.labels import WordSpan
 from .schema.task import Task
-from .text.layout import Layout, Structure, read_layout, read_structure
+from .text.layout import Layout, read_layout, read_structure
 from .text.special_tokens import SpecialTokens
 from .text.tokens import Tokens, tokenise
 from .text.windows import Window, WindowConfig, cut_windows
@@ -76,11 +76,6 @@ class NoteState:
         """The layout of a window's words."""
         window = self.windows[index]
         return self.layout.part(window.start, window.end)
-
-    def window_structure(self, index: int) -> Structure:
-        """Lines, items, cells, sentences and sections of a window's words."""
-        window = self.windows[index]
-        return self.structure.part(window.start, window.end)
 
 
 Given = Mapping[str, Sequence[Entity]]

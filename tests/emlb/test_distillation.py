@@ -132,6 +132,18 @@ def test_notes_that_are_annotated_need_no_teacher(
     assert "  not used: 3 × note that a corpus annotates" in said
 
 
+def test_a_place_without_a_note_that_may_be_used_is_named(
+    tiny_run: TinyRun, raw: Path, tiny_documents: tuple[Document, ...]
+) -> None:
+    count = len(tiny_documents)
+    with pytest.raises(DataError, match=f"raw: no note is left.*; {count} × note that a corpus"):
+        label(tiny_run, raw, annotated=tiny_documents)
+    for file in raw.iterdir():
+        file.write_text(" \n", encoding="utf-8")
+    with pytest.raises(DataError, match=f"{count} × note without text; name other notes"):
+        label(tiny_run, raw)
+
+
 def test_relations_that_teachers_are_not_trusted_with(tiny_run: TinyRun, raw: Path) -> None:
     taught = label(tiny_run, raw)
     names = taught[0].supervision.task.relation_types

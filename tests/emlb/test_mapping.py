@@ -15,14 +15,16 @@ from emlb.data.corpora import read_documents
 from emlb.data.formats.n2c2 import ENTITY_TYPES, RELATION_TYPES
 from emlb.data.mapping import MAPPINGS, UNKNOWN, find_mapping, map_documents
 from emlb.data.mapping.doses import DosePart, split_dose
+from emlb.data.mapping.draft import Draft
 from emlb.data.mapping.n2c2 import is_strength
+from emlb.data.mapping.rules import drop_analytes, join_anatomy, split_doses
 from emlb.examples.coverage import Coverage
 from emlb.examples.examples import Supervision, make_examples
 from emlb.package_data import find_packaged
 from emlb.training.loss.pair_labels import build_pairs
 from emlb_runtime.errors import ConfigError
 from emlb_runtime.pipeline import Pipeline
-from emlb_runtime.records import Document
+from emlb_runtime.records import Document, Relation
 from emlb_runtime.schema.task import Task
 from tests.tiny import parse_markup
 
@@ -165,6 +167,53 @@ def test_a_body_part_directly_before_its_finding_is_joined_with_it() -> None:
         ("Qualifier-of", "left", "knee swelling"),
         ("Anatomy-of", "right leg", "rash"),
         ("Value-of", "normal", "chest x-ray"),
+    }
+
+
+def test_relations_of_a_joined_body_part_are_counted() -> None:
+    dropped: Counter[str] = Counter()
+    draft = Draft.of(
+        parse_markup(
+            "[Qualifier:q tender] [Anatomy:k left knee] [Disorder:s swelling] and [Disorder:p pain]"
+            " {Qualifier-of q k} {Anatomy-of k s} {Anatomy-of k p}"
+        ),
+        dropped,
+    )
+    draft.relations.append(Relation("Anatomy-of", "k", "s"))  # as MACCROBAT repeats some
+    join_anatomy(draft)
+    document = draft.document()
+    assert mentions(document) == [
+        ("Qualifier", "tender"),
+        ("Qualifier", "left"),
+        ("Disorder", "knee swelling"),
+        ("Disorder", "pain"),
+    ]
+    assert triples(document) == {("Qualifier-of", "left", "knee swelling")}
+    assert dropped == {
+        "Qualifier-of of a body part that is joined with its finding": 1,
+        "Anatomy-of of a body part that is joined with its finding": 1,
+    }
+
+
+def test_relations_of_doses_and_analytes_are_counted() -> None:
+    dropped: Counter[str] = Counter()
+    draft = Draft.of(
+        parse_markup(
+            "[Dosage:a 60 mg daily] and [Dosage:b as he likes] of [Drug:d aspirin],"
+            " [Drug:s sodium] for [Disorder:e fever] [Temporal:t now]"
+            " {Dosage-Drug a d} {Dosage-Drug b d} {Temporal-of t a} {Treats s e} {Treats d e}"
+        ),
+        dropped,
+    )
+    split_doses(draft)
+    drop_analytes(draft)
+    assert {r.type for r in draft.relations} == {"Dosage-Drug", "Frequency-Drug", "Treats"}
+    assert dropped == {
+        "dose that no rule can split": 1,
+        "Dosage-Drug of a dose that no rule can split": 1,
+        "Temporal-of of a dose that is split": 1,
+        "substance that laboratories measure": 1,
+        "Treats of a substance that laboratories measure": 1,
     }
 
 

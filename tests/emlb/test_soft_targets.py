@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -25,12 +26,12 @@ from emlb.model.pretrained import (
 )
 from emlb.training.config import DistillationConfig
 from emlb.training.distillation.soft_targets import distil_softly
-from emlb.training.distillation.store import Stored, load_targets, save_targets
+from emlb.training.distillation.store import Stored, fingerprint, load_targets, save_targets
 from emlb.training.distillation.teachers import View, _Seen
 from emlb.training.loss.joint import JointLoss, collate
 from emlb.training.raw_notes import RawNotes
 from emlb.training.train import train
-from emlb_runtime.errors import ConfigError
+from emlb_runtime.errors import ArtefactError, ConfigError, DataError
 from emlb_runtime.pipeline import Pipeline
 from emlb_runtime.records import Document
 from emlb_runtime.schema.task import Task
@@ -308,6 +309,76 @@ def test_what_is_stored_is_read_for_the_same_question_alone(tmp_path: Path) -> N
         assert np.array_equal(one.relations, other.relations)
     path.write_bytes(b"torn")
     assert load_targets(path, "q") is None
+
+
+def test_nothing_is_left_beside_targets_that_were_not_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    labels, relations = np.zeros((1, 3), np.float16), np.zeros((0, 1), np.float16)
+    targets = [Stored(labels, np.zeros((0, 2), np.int64), relations)]
+    path = tmp_path / "soft.safetensors"
+    with monkeypatch.context() as patch:
+        patch.setattr("os.replace", lambda *paths: (_ for _ in ()).throw(KeyboardInterrupt))
+        for process in (1, 2):  # a run that is killed twice
+            patch.setattr("os.getpid", lambda process=process: process)
+            with pytest.raises(KeyboardInterrupt):
+                save_targets(path, "q", targets)
+    assert load_targets(path, "q") is None
+    save_targets(path, "q", targets)
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
+
+
+def test_the_question_is_of_everything_that_answers_depend_on(
+    tiny_run: TinyRun, tmp_path: Path
+) -> None:
+    (task,) = TrainedModel.load(tiny_run.model).model.config.task_list
+    teacher = Path(shutil.copytree(tiny_run.model, tmp_path / "teacher"))
+
+    def ask(*texts: str, temperature: float = 1.0, autocast: str = "None") -> str:
+        asked = [(text, None) for text in texts]
+        return fingerprint([teacher], temperature, task, asked, autocast=autocast)
+
+    questions = [
+        ask("fever"),
+        ask("fever", temperature=2.0),
+        ask("fever", autocast="torch.bfloat16"),
+        ask("fever", "rash"),
+        ask("feverNonerash"),  # None is what a text without annotation has
+        ask("rash", "fever"),
+    ]
+    for name in ("config.json", "tokenizer.json", "model.safetensors"):
+        with (teacher / name).open("ab") as file:
+            file.write(b"\n")
+        questions.append(ask("fever"))
+    assert len(set(questions)) == len(questions)
+    (teacher / "tokenizer.json").unlink()
+    with pytest.raises(ArtefactError, match="not a trained model, tokenizer.json is missing"):
+        ask("fever")
+
+
+def test_one_of_several_processes_writes_the_targets(
+    tiny_run: TinyRun, raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained = TrainedModel.load(tiny_run.model)
+    (task,) = trained.model.config.task_list
+    cache = tmp_path / "cache"
+    monkeypatch.setenv("RANK", "1")
+    asked = taught(config(tiny_run, raw), task, trained.pipeline(), cache)
+    assert not cache.exists()
+    monkeypatch.setenv("RANK", "0")
+    assert len(taught(config(tiny_run, raw), task, trained.pipeline(), cache)) == len(asked)
+    assert [file.name for file in cache.iterdir()] == ["soft_notes.safetensors"]
+
+
+def test_a_place_without_a_note_that_may_be_used_is_named(
+    tiny_run: TinyRun, raw: Path, tmp_path: Path
+) -> None:
+    trained = TrainedModel.load(tiny_run.model)
+    (task,) = trained.model.config.task_list
+    for file in raw.iterdir():
+        file.write_text("\n", encoding="utf-8")
+    with pytest.raises(DataError, match="raw: no note is left to label; 8 × note without text"):
+        taught(config(tiny_run, raw), task, trained.pipeline(), tmp_path)
 
 
 def test_a_run_learns_from_soft_targets_and_keeps_no_text(

@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 
 from emlb.model.pretrained import LoadedTokenizer, TrainedModel, load_tokenizer, unpack_tokenizer
 from emlb.training.train import train
+from emlb.training.warm_start.origin import run_name
 from emlb.training.warm_start.start import load_alike, load_start
 from emlb_runtime.bundle.loader import Bundle
 from emlb_runtime.errors import ArtefactError, BundleError, ConfigError
@@ -53,10 +54,26 @@ def test_a_run_begins_with_the_weights_it_starts_from(tiny_run: TinyRun, tmp_pat
     assert "  task notes: 4 known types" in said
 
 
+@pytest.mark.parametrize(
+    ("place", "name"),
+    [
+        ("runs/x", "x"),
+        ("runs/x/model", "x"),
+        ("/home/me/runs/x/model/", "x"),
+        ("model", "model"),
+        ("tiny 1.0", "tiny 1.0"),
+    ],
+)
+def test_a_run_is_named_without_its_path(place: str, name: str) -> None:
+    assert run_name(place) == name
+
+
 def test_no_base_is_needed(tiny_run: TinyRun, tmp_path: Path) -> None:
-    folder, said = further(tiny_run, tmp_path, tiny_run.folder, "base=", *STILL)
-    assert said[1] == f"learning on from {tiny_run.folder}, with its encoder and subwords"
+    folder, said = further(tiny_run, tmp_path, tiny_run.model, "base=", *STILL)
+    assert said[1] == f"learning on from {tiny_run.model}, with its encoder and subwords"
     assert (folder / "model" / "tokenizer.json").is_file()
+    run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    assert run["started_from"]["name"] == "tiny"  # not "model"
 
 
 def test_new_types_are_learned(tiny_run: TinyRun, tmp_path: Path) -> None:

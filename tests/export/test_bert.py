@@ -28,7 +28,7 @@ Graphs = tuple[Path, Path]
 
 @pytest.fixture(scope="module")
 def model(tiny_encoder: Path) -> EmlbModel:
-    """Untrained, but no bias is nought and no two heads are alike."""
+    """Untrained, but no bias is zero and no two heads are alike."""
     tasks = [Task("notes", ("Drug", "Disorder")), Task("others", ("Test",))]
     model = EmlbModel.from_base(tiny_encoder, tasks, windows=WINDOWS)
     model.train(False)

@@ -14,7 +14,7 @@ from safetensors.numpy import load
 
 from emlb.evaluation.evaluate import evaluate
 from emlb.model.pretrained import TrainedModel
-from emlb_export.bundle_writer import _distillation
+from emlb_export.bundle_writer import _distillation, _is_local
 from emlb_export.card import _distilled
 from emlb_export.export import export, find_model
 from emlb_export.verify import compare_decoded, compare_tensors
@@ -227,11 +227,15 @@ def test_no_path_of_the_training_machine_is_in_the_bundle(
 
 
 def test_what_taught_the_model_is_named_without_paths() -> None:
-    settings = {"teachers": ["/home/me/runs/a", "runs/b"], "notes": ["raw"], "windows": 9}
+    settings = {
+        "teachers": ["/home/me/runs/a", "runs/b/model", "model"],
+        "notes": ["/home/me/raw", "ward 3/notes.csv"],
+        "windows": 9,
+    }
     assert _distillation(settings) == {
         "distillation": {
-            "teachers": ["a", "b"],
-            "notes": ["raw"],
+            "teachers": ["a", "b", "model"],
+            "notes": ["raw", "notes.csv"],
             "windows": 9,
             "targets": "agreed",
             "annotated": False,
@@ -240,8 +244,16 @@ def test_what_taught_the_model_is_named_without_paths() -> None:
     soft = _distillation(settings | {"targets": "soft", "annotated": True})["distillation"]
     assert (soft["targets"], soft["annotated"]) == ("soft", True)
     assert _distilled(soft) == (
-        "2 models (a, b) gave probabilities for the corpora and about 9 windows of raw notes (raw)"
+        "3 models (a, b, model) gave probabilities for the corpora and about 9 windows of raw "
+        "notes (raw, notes.csv)"
     )
     hard = {"teachers": ["a"], "notes": ["raw"], "windows": 9}  # of an earlier bundle
     assert _distilled(hard) == "1 models (a) labelled about 9 windows of raw notes (raw)"
     assert _distillation({"teachers": []}) == _distillation({}) == {}
+
+
+@pytest.mark.parametrize("base", ["/home/me/base", "./base", "~/base", "runs/me/base"])
+def test_a_base_given_by_its_path_is_named_without_it(base: str) -> None:
+    assert _is_local(base)
+    named = ("bert-base-cased", "emilyalsentzer/Bio_ClinicalBERT", "package:encoders/a/b")
+    assert not any(map(_is_local, named))

@@ -68,8 +68,18 @@ def test_description_is_read_back() -> None:
         Task.from_json(broken)
     broken = task.to_json()
     del broken["attributes"][0]["default"]
-    with pytest.raises(ConfigError, match="incomplete or malformed"):
+    with pytest.raises(ConfigError, match="missing or unknown members"):
         Task.from_json(broken)
+
+
+@pytest.mark.parametrize("member", ["name", "values", "default", "entity_types", "nonfactual"])
+def test_a_description_has_all_members_and_no_others(member: str) -> None:
+    described = ASSERTION.to_json()
+    assert Attribute.from_json(described) == ASSERTION
+    value = described.pop(member)
+    for broken in (described, described | {member.upper(): value}):
+        with pytest.raises(ConfigError, match="missing or unknown members"):
+            Attribute.from_json(broken)
 
 
 @pytest.mark.parametrize("slope", [0.0, -1.0, float("nan"), 1e9])

@@ -254,7 +254,7 @@ def test_a_row_without_id_or_text(tmp_path: Path) -> None:
     first, second, *_ = read_noteevents(path, name="N.csv", counts=(counts := RowCounts()))
     assert first == ErrorRecord("N.csv:2", f"line 2: {reasons.NO_ROW_ID}")
     assert second == ErrorRecord("2", f"N.csv, line 3: {reasons.EMPTY_TEXT}")
-    assert counts == RowCounts(notes=1, broken=5)
+    assert counts == RowCounts(notes=1)
 
 
 def test_a_quote_in_an_unquoted_field_is_a_character(tmp_path: Path) -> None:
@@ -499,7 +499,7 @@ def test_tables_and_notes_mix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         for item in read_notes(files, counts=counts)
     ]
     assert names == ["note.txt", "1", "3", "other.csv", "gone.csv"]
-    assert counts == RowCounts(notes=1, marked_as_errors=1, broken=1)
+    assert counts == RowCounts(notes=1, marked_as_errors=1)
     chosen = read_notes(find_notes(["NOTEEVENTS.csv"]), rows=NoteEvents(with_errors=True))
     assert [item.name for item in chosen if isinstance(item, Note)] == ["1", "2"]
 

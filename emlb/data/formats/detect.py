@@ -185,8 +185,8 @@ def group_documents(
     Args:
         path: what ``scan`` read.
         names: the documents' names.
-        format: likewise.
-        texts: likewise.
+        format: as ``scan`` took it.
+        texts: as ``scan`` took it.
     """
     format = detect(path, texts=texts).format if format == "auto" else format
     if format not in ("mimic", "noteevents"):

@@ -72,16 +72,33 @@ def split_doses(draft: Draft) -> None:
             continue
         parts = split_dose(dose.text)
         drugs = [r.tail for r in draft.relations if r.type == "Dosage-Drug" and r.head == id]
-        draft.relations = [r for r in draft.relations if id not in (r.head, r.tail)]
         if not parts:
             draft.entities[id] = replace(dose, type=UNKNOWN)
             draft.dropped["dose that no rule can split"] += 1
+            _unlink(draft, id, "a dose that no rule can split")
             continue
+        handed_on = [Relation("Dosage-Drug", id, drug) for drug in drugs]
+        _unlink(draft, id, "a dose that is split", kept=handed_on)
         del draft.entities[id]
         for number, part in enumerate(parts):
             new = f"{id}.{number}"
             draft.add(new, part.type, dose.start + part.start, dose.start + part.end)
             draft.relations += [Relation(f"{part.type}-Drug", new, drug) for drug in drugs]
+
+
+def _unlink(draft: Draft, id: str, what: str, *, kept: Collection[Relation] = ()) -> None:
+    """Take the relations of a mention out, counted.
+
+    Args:
+        draft: the document.
+        id: of the mention.
+        what: the mention, for the reason.
+        kept: relations that the caller keeps in another form; they are not counted.
+    """
+    for relation in draft.relations:
+        if id in (relation.head, relation.tail) and relation not in kept:
+            draft.dropped[f"{relation.type} of {what}"] += 1
+    draft.relations = [r for r in draft.relations if id not in (r.head, r.tail)]
 
 
 def turn_treats(draft: Draft) -> None:
@@ -131,10 +148,12 @@ def join_anatomy(draft: Draft) -> None:
 
     ``abdominal`` and ``pain`` become the Disorder ``abdominal pain``; ``chest`` and ``x-ray``
     one Test. A side in front is a Qualifier of its own (``left``, ``knee pain``), except in
-    names such as ``left ventricular hypertrophy``. Other relations of the body part are left
-    out: it is a mention no more.
+    names such as ``left ventricular hypertrophy``. The body part is then no mention any more: its
+    other relations are left out and counted.
     """
     for relation in [r for r in draft.relations if r.type == "Anatomy-of"]:
+        if relation not in draft.relations:  # left out with an earlier one
+            continue
         part, finding = draft.entities.get(relation.head), draft.entities.get(relation.tail)
         if part is None or finding is None or part.fragments or finding.fragments:
             continue
@@ -144,6 +163,8 @@ def join_anatomy(draft: Draft) -> None:
         if part.end >= finding.start or gap not in (" ", "-"):
             continue
         del draft.entities[relation.head]
+        reason = "a body part that is joined with its finding"
+        _unlink(draft, relation.head, reason, kept=[relation])
         side = _SIDE.match(draft.note.text, part.start, finding.start)
         if side and not _SIDE_IN_NAME.match(draft.note.text, side.end()):
             draft.add(relation.head, "Qualifier", side.start(), side.end(1))
@@ -151,12 +172,6 @@ def join_anatomy(draft: Draft) -> None:
             draft.move(relation.tail, side.end(), finding.end)
         else:
             draft.move(relation.tail, part.start, finding.end)
-        draft.relations = [
-            r
-            for r in draft.relations
-            if relation.head not in (r.head, r.tail)
-            or (r.type, r.head, r.tail) == ("Qualifier-of", relation.head, relation.tail)
-        ]
 
 
 def drop_analytes(draft: Draft) -> None:
@@ -169,4 +184,4 @@ def drop_analytes(draft: Draft) -> None:
         if entity.type == "Drug" and entity.text.casefold() in _ANALYTES:
             draft.entities[id] = replace(entity, type=UNKNOWN)
             draft.dropped["substance that laboratories measure"] += 1
-            draft.relations = [r for r in draft.relations if id not in (r.head, r.tail)]
+            _unlink(draft, id, "a substance that laboratories measure")

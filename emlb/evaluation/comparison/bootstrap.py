@@ -1,6 +1,6 @@
 """Confidence intervals by resampling documents.
 
-Documents are drawn with replacement, as many as there are, and the measures taken anew
+Documents are drawn with replacement, as many as there are, and the measures taken again
 from the sum of their tallies; the interval holds the middle of what comes out
 (percentile bootstrap, Efron 1979). Two systems are compared on the same draws (paired
 bootstrap, Koehn 2004), so that documents that are hard for both do not hide a

@@ -29,7 +29,7 @@ class CorpusStability:
 
     Attributes:
         documents: their number.
-        sentences: likewise.
+        sentences: their number.
         scores: of each model, against gold.
         rows: the measures, as `Stability` gives them.
         intervals: of them; empty if not asked for.

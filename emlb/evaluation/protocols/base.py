@@ -31,7 +31,7 @@ class Row:
         values: the measures by name, such as ``precision``, ``recall`` and ``f1``, as
             fractions of one.
         gold: gold items; None where the row does not count any.
-        predicted: predicted items; likewise.
+        predicted: predicted items; None where the row does not count any.
     """
 
     section: str

@@ -9,7 +9,7 @@ the task come from (Henry et al. 2020, J. Am. Med. Inform. Assoc. 27:3):
 * A relation matches if its type is the same and both mentions match in the same mode.
 * Predictions are taken in the order of the file. One that matches a gold item which an
   earlier one has matched is **left out of the count**, even if it matches others besides;
-  every gold item that it matches then counts as matched all the same. So a gold item has
+  every gold item that it matches then still counts as matched. So a gold item has
   one match at most, but a long prediction over two gold mentions uses up both and is one
   hit: the result depends on the order, and gold with overlapping mentions of one type
   falls short of itself. Kept predictions with a match are the hits. A second prediction

@@ -6,7 +6,7 @@ and the rows have its names; those of the papers (Bethard et al. 2015, 2016, 201
 * ``TIMEX3:<span>`` and ``EVENT:<span>``: the mention's fragments, all of them alike;
 * ``TIMEX3:Class``, and of events ``Type``, ``Polarity``, ``Degree``, ``ContextualModality``
   and ``DocTimeRel`` (the relation to the document's time): fragments and the value.
-  ``ContextualAspect`` and ``Permanence`` are scored likewise; the papers do not give them;
+  ``ContextualAspect`` and ``Permanence`` are scored the same way; the papers do not give them;
 * ``TIMEX3`` and ``EVENT``: fragments and every attribute. The task's page asks for it;
 * ``TLINK:Type:CONTAINS``, narrative containers: the fragments of source and target, as they
   stand (``strict``) or with temporal closure (``closure``): a predicted relation is right

@@ -137,7 +137,7 @@ class Scores:
         relations: agreement of the relations end to end.
         relations_on_gold: agreement of the relations predicted between gold mentions;
             None if that was not measured (in a sum: on all sides).
-        attributes: agreement of the attributes of mentions; likewise.
+        attributes: agreement of the attributes of mentions; None if that was not measured.
     """
 
     documents: int

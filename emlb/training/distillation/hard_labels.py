@@ -71,7 +71,7 @@ def distil(
 
     Raises:
         ConfigError: if a teacher does not fit, or a doubted relation type is no task's.
-        DataError: if there are no notes.
+        DataError: if a place has no note that may be used.
     """
     check_doubted(config, tasks)
     teachers = [
@@ -125,10 +125,13 @@ class _Teacher:
         self._hidden = encoded.hidden
         scores = encoded.emissions[self._task.name]
         self.marginals = [
-            self._crf.lattices(barred[None], [len(barred)])[0].marginals()
+            self._marginals(bar(scores[row, window.word_pieces[:-1]], window.layout))
             for row, window in enumerate(windows)
-            if len(barred := bar(scores[row, window.word_pieces[:-1]], window.layout))
         ]
+
+    def _marginals(self, scores: NDArray[np.floating]) -> NDArray[np.floating]:
+        (lattice,) = self._crf.lattices(scores[None], [len(scores)])
+        return lattice.marginals()
 
     @property
     def has_attributes(self) -> bool:

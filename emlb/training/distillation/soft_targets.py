@@ -9,6 +9,7 @@ schema.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -69,11 +70,11 @@ def distil_softly(
         autocast: what the teachers' encoders compute in; None is single precision.
 
     Returns:
-        The examples, those of the raw notes last.
+        The examples, task by task; within a task, those of the raw notes last.
 
     Raises:
         ConfigError: if a teacher does not fit, or a doubted relation type is no task's.
-        DataError: if a place has no notes.
+        DataError: if a place has no note that may be used.
     """
     check_doubted(config, tasks)
     windows = read_windows(config, pipeline, raw, say=say)
@@ -127,7 +128,9 @@ def _targets(
 ) -> list[Stored]:
     """What the teachers say, from the cache if it is of the same question."""
     folders = [Path(folder) for folder in config.teachers]
-    question = fingerprint(folders, config.temperature, task, map(_key, asked))
+    question = fingerprint(
+        folders, config.temperature, task, map(_key, asked), autocast=str(autocast)
+    )
     if (found := load_targets(cache, question)) is not None:
         say(f"task {task.name}: soft targets of {len(found)} windows read from {cache.name}")
         return found
@@ -151,7 +154,8 @@ def _targets(
         ):
             answers[index] = answer
     targets = [answers[index] for index in range(len(asked))]
-    save_targets(cache, question, targets)
+    if os.environ.get("RANK", "0") == "0":  # as torchrun and accelerate number processes
+        save_targets(cache, question, targets)
     return targets
 
 

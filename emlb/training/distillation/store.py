@@ -1,23 +1,24 @@
 """Soft targets on disk: numbers in a safetensors file, and no text of any note.
 
-The file knows which question it answers by a digest of the teachers' weights, the temperature and
-the texts, so that a run that goes on does not ask the teachers again, and another run does.
+The file knows which question it answers by a digest of the teachers, what they compute
+in, the temperature and the texts, so that a run that goes on does not ask the teachers again, and
+another run does.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from hashlib import blake2b
+from hashlib import blake2b, file_digest
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
-from emlb_runtime.formats.files.atomic import FILE_MODE
+from emlb_runtime.errors import ArtefactError
+from emlb_runtime.formats.files.atomic import replace_file
 from emlb_runtime.schema.labels import WordSpan
 from emlb_runtime.schema.task import Task
 
@@ -45,6 +46,8 @@ def fingerprint(
     temperature: float,
     task: Task,
     asked: Iterable[tuple[str, tuple[WordSpan, ...] | None]],
+    *,
+    autocast: str = "None",
 ) -> str:
     """A digest of everything that the targets depend on.
 
@@ -53,26 +56,37 @@ def fingerprint(
         temperature: of the targets.
         task: the student's.
         asked: the text and the annotated mentions of each window.
+        autocast: what the teachers' encoders compute in.
+
+    Raises:
+        ArtefactError: if a teacher's folder is not a model folder.
     """
     digest = blake2b(digest_size=16)
-    digest.update(repr((temperature, task.to_json())).encode())
+
+    def add(part: bytes) -> None:
+        digest.update(len(part).to_bytes(8, "big"))  # so that no two lists of parts run together
+        digest.update(part)
+
+    add(repr((temperature, autocast, task.to_json())).encode())
     for folder in teachers:
         model = folder / "model" if (folder / "model").is_dir() else folder
-        with (model / "model.safetensors").open("rb") as weights:
-            while block := weights.read(1 << 20):
-                digest.update(block)
+        for name in ("config.json", "tokenizer.json", "model.safetensors"):
+            try:
+                with (model / name).open("rb") as file:
+                    add(file_digest(file, blake2b).digest())
+            except FileNotFoundError:
+                raise ArtefactError(f"{folder}: not a trained model, {name} is missing") from None
     for text, mentions in asked:
-        digest.update(text.encode("utf-8", "surrogatepass"))
-        digest.update(repr(mentions).encode())
+        add(text.encode("utf-8", "surrogatepass"))
+        add(repr(mentions).encode())
     return digest.hexdigest()
 
 
 def save_targets(path: Path, question: str, targets: Sequence[Stored]) -> None:
     """Write targets; a file that is there is replaced when the new one is whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")  # processes of one run write it all
     described = [item.attributes for item in targets if item.attributes.size]
-    save_file(
+    data = save(
         {
             "words": np.array([len(item.labels) for item in targets], dtype=np.int64),
             "pairs": np.array([len(item.pairs) for item in targets], dtype=np.int64),
@@ -87,11 +101,9 @@ def save_targets(path: Path, question: str, targets: Sequence[Stored]) -> None:
                 np.concatenate(described) if described else np.zeros((0, 0), np.float16)
             ),
         },
-        part,
         metadata={"question": question},
     )
-    part.chmod(FILE_MODE)
-    part.replace(path)
+    replace_file(path, data)
 
 
 def load_targets(path: Path, question: str) -> list[Stored] | None:

@@ -51,8 +51,8 @@ def cross_attention_loss(looks: Tensor, spans: Tensor, pairs: Tensor, weights: T
     Args:
         looks: (B, 2·heads, P, T) as ``RelationHead.look`` gives it.
         spans: see ``attention_loss``.
-        pairs: likewise.
-        weights: likewise.
+        pairs: see ``attention_loss``.
+        weights: see ``attention_loss``.
     """
     inside = cover(spans, looks.shape[-1], dtype=looks.dtype)
     from_head, from_tail = (side.mean(dim=1) for side in looks.chunk(2, dim=1))  # (B, P, T)

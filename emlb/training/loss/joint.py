@@ -38,8 +38,8 @@ class Losses:
         entity: L_ner of equation (11).
         relation: L_re of equation (11).
         attention: L_attention of ``attention_loss``; zero if not computed.
-        cross_attention: L_cross-attention; likewise.
-        attribute: over the attributes of mentions; likewise.
+        cross_attention: L_cross-attention; zero if not computed.
+        attribute: over the attributes of mentions; zero if not computed.
     """
 
     entity: Tensor

@@ -70,7 +70,17 @@ class Origin:
     def describe(self) -> dict[str, str] | None:
         """What a model card says of the start; None without one."""
         start = self.start
-        return None if start is None else {"name": Path(start.name).name, "base": start.base}
+        return None if start is None else {"name": run_name(start.name), "base": start.base}
+
+
+def run_name(place: str) -> str:
+    """The name of a run, without the path to it.
+
+    Args:
+        place: the run's folder, or the ``model`` folder in it.
+    """
+    path = Path(place)
+    return path.parent.name if path.name == "model" and path.parent.name else path.name
 
 
 def open_origin(config: RunConfig, say: Say) -> Origin:

@@ -9,7 +9,7 @@ What `transformers` computes with its own modules, its graph does piece by piece
 * values have none either: attention sums to one, so that it is a part of the output's bias;
 * the one token type in use is in the positions' vectors.
 
-The exported graph is compared with the model all the same (``emlb_export.verify``).
+The exported graph is still compared with the model (``emlb_export.verify``).
 """
 
 from __future__ import annotations

@@ -60,7 +60,7 @@ def export_relations(model: EmlbModel, task: str, path: Path) -> None:
 
     Raises:
         ArtefactError: as ``export_encoder``.
-        ConfigError: likewise.
+        ConfigError: as ``export_encoder``.
     """
     if not is_plain_bert(model.encoder):
         check_extra(model.encoder)

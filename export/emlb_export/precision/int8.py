@@ -70,7 +70,7 @@ class _Levels:
     Attributes:
         values: unsigned levels.
         scale: of each row, as a column.
-        zero: the level that means nought, as a constant; empty where a range begins at level 0.
+        zero: the level that means zero, as a constant; empty where a range begins at level 0.
         lowest: what level 0 of a range means: a column, or one number for all rows.
     """
 
@@ -195,7 +195,7 @@ class _Quantizer:
         return self._quantized[source, own_range]
 
     def _even(self, source: str, width: int) -> _Levels:
-        """Levels on both sides of nought."""
+        """Levels on both sides of zero."""
         base = f"{source}_even"
         self._op("Abs", [source], f"{base}_size")
         self._op("ReduceMax", [f"{base}_size"], f"{base}_extent", axes=[-1], keepdims=1)
@@ -231,7 +231,7 @@ class _Quantizer:
             source: a value of the graph as it was, rows or of more dimensions.
             base: beginning of the new values' names.
             width: of a row.
-            zero: the constant for the level that means nought; empty for level 0.
+            zero: the constant for the level that means zero; empty for level 0.
         """
         self._op("Reshape", [f"{base}_scale", "as_list"], f"{base}_scales")
         zeros = []

@@ -44,7 +44,7 @@ def write_encoder(model: EmlbModel, target: Path, *, preset: str) -> None:
     Args:
         model: in evaluation mode, on the CPU.
         target: the file to write.
-        preset: one of ``emlb_export.graph.optimum_extra.PRESETS``.
+        preset: one of ``emlb_export.presets.PRESETS``.
     """
     with _scratch(target) as raw:
         export_encoder(model, raw)
@@ -58,7 +58,7 @@ def write_relations(model: EmlbModel, targets: Mapping[str, Path], *, preset: st
     Args:
         model: in evaluation mode, on the CPU.
         targets: the file to write, per task.
-        preset: one of ``emlb_export.graph.optimum_extra.PRESETS``.
+        preset: one of ``emlb_export.presets.PRESETS``.
     """
     for task, target in targets.items():
         with _scratch(target) as raw:
@@ -82,7 +82,7 @@ def quantize(source: Path, target: Path, *, preset: str) -> None:
     Args:
         source: fp32 ONNX file, of standard operators alone.
         target: the file to write; may be ``source``.
-        preset: one of ``emlb_export.graph.optimum_extra.PRESETS``.
+        preset: one of ``emlb_export.presets.PRESETS``.
     """
     config = dict(zip(PRESETS, _CONFIGS, strict=True))[preset](is_static=False)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".optimum-") as folder:

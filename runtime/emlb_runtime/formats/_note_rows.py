@@ -50,13 +50,11 @@ class RowCounts:
         notes: rows that became notes.
         not_wanted: rows of other categories or subjects.
         marked_as_errors: rows left out because ISERROR is 1.
-        broken: places where no row, or no note, could be made of what is there.
     """
 
     notes: int = 0
     not_wanted: int = 0
     marked_as_errors: int = 0
-    broken: int = 0
 
 
 @dataclass(frozen=True, slots=True)

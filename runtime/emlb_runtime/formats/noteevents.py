@@ -130,14 +130,10 @@ def scan_noteevents(
             try:
                 header = stream.readline(HEADER_LIMIT)
             except READ_ERRORS as error:
-                counts.broken += 1
                 yield BrokenRow(1, 0, why_unread(error))
                 return
-            for item in reader.read(stream, _find_columns(header)):
-                counts.broken += isinstance(item, BrokenRow)
-                yield item
+            yield from reader.read(stream, _find_columns(header))
     except OSError:
-        counts.broken += 1
         yield BrokenRow(1, 0, reasons.UNREADABLE)
 
 

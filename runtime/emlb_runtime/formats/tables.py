@@ -115,14 +115,10 @@ def scan_table(
             found = scan_noteevents(
                 path, wanted=wanted, encoding=encoding, errors=errors, counts=counts
             )
-        for item in found:
-            counts.broken += isinstance(item, BrokenRow)
-            yield item
+        yield from found
     except TooLarge as error:
-        counts.broken += 1
         yield BrokenRow(1, 0, error.reason)
     except READ_ERRORS as error:
-        counts.broken += 1
         yield BrokenRow(1, 0, why_unread(error))
 
 

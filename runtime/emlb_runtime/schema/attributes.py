@@ -88,12 +88,14 @@ class Attribute:
         """The inverse of ``to_json``.
 
         Raises:
-            ConfigError: if a value is missing or of the wrong kind.
+            ConfigError: if a member is missing, unknown or of the wrong kind.
         """
+        if set(values) != {"name", "values", "default", "entity_types", "nonfactual"}:
+            raise ConfigError("an attribute's description has missing or unknown members")
         names = values["name"], values["default"]
         lists = [values[key] for key in ("values", "entity_types", "nonfactual")]
-        if len(values) > 5 or not all(isinstance(name, str) for name in names):
-            raise ConfigError("an attribute has unknown members, or a name that is not a text")
+        if not all(isinstance(name, str) for name in names):
+            raise ConfigError("an attribute has a name that is not a text")
         for items in lists:
             if not isinstance(items, list) or not all(isinstance(item, str) for item in items):
                 raise ConfigError(f"attribute {names[0]}: a list of names is malformed")

@@ -98,7 +98,7 @@ def _is_label(type: str) -> bool:
 def _written_ids(entities: list[Entity], base: str, annotator: str) -> dict[str, str]:
     """What stands in the file for each id: ``T12`` in Anafora's shape, any other as it is.
 
-    An id that XML cannot hold, or that another is already written as, is numbered anew.
+    An id that XML cannot hold, or that another is already written as, gets a new number.
     """
     end = f"@e@{base}@{annotator}"
     wanted = {}

@@ -121,7 +121,7 @@ def is_xml_name(name: str) -> bool:
 
 
 def _parse(data: bytes, handler: ContentHandler) -> None:
-    # Fed at once: older expats begin anew at each piece of a tag or text without an end.
+    # Fed at once: older expats begin again at each piece of a tag or text without an end.
     parser = DefusedExpatParser(bufsize=len(data) + 1, forbid_dtd=True)
     parser.setContentHandler(handler)
     source = InputSource()
