@@ -109,6 +109,11 @@ def unpack_tokenizer(data: bytes, special: SpecialTokens) -> LoadedTokenizer:
     return LoadedTokenizer(source.backend_tokenizer, replace(special, mask=mask_id), source)
 
 
+def model_folder(path: Path) -> Path:
+    """The folder of a model: that of a run, which holds it as ``model``, or the path itself."""
+    return path / "model" if (path / "model").is_dir() else path
+
+
 @dataclass(frozen=True)
 class TrainedModel:
     """A model folder as ``emlb train`` leaves it."""

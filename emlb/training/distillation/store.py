@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
+from emlb.model.pretrained import model_folder
 from emlb_runtime.errors import ArtefactError
 from emlb_runtime.formats.files.atomic import replace_file
 from emlb_runtime.schema.labels import WordSpan
@@ -69,7 +70,7 @@ def fingerprint(
 
     add(repr((temperature, autocast, task.to_json())).encode())
     for folder in teachers:
-        model = folder / "model" if (folder / "model").is_dir() else folder
+        model = model_folder(folder)
         for name in ("config.json", "tokenizer.json", "model.safetensors"):
             try:
                 with (model / name).open("rb") as file:

@@ -13,7 +13,12 @@ from torch import Tensor
 
 from emlb.model.config import EmlbConfig
 from emlb.model.model import EmlbModel
-from emlb.model.pretrained import LoadedTokenizer, TrainedModel, unpack_tokenizer
+from emlb.model.pretrained import (
+    LoadedTokenizer,
+    TrainedModel,
+    model_folder,
+    unpack_tokenizer,
+)
 from emlb.training.config import ModelConfig
 from emlb_runtime.bundle.loader import CONFIG_NAME, Bundle
 from emlb_runtime.errors import ArtefactError, ConfigError
@@ -119,7 +124,7 @@ def load_start(place: str) -> Start:
             f"start {place}: there is no such folder; name a run, a bundle, or {DEFAULT} for the "
             "bundled model"
         )
-    folder = path / "model" if (path / "model").is_dir() else path
+    folder = model_folder(path)
     if place == DEFAULT or "format" in _read_json(folder / CONFIG_NAME):
         return _of_bundle(Bundle.load(None if place == DEFAULT else folder))
     found = TrainedModel.load(folder)
@@ -152,7 +157,7 @@ def load_alike(
         ArtefactError: if it is no trained model.
         ConfigError: if it does not fit.
     """
-    found = TrainedModel.load(folder / "model" if (folder / "model").is_dir() else folder)
+    found = TrainedModel.load(model_folder(folder))
     known = {task.name: task for task in found.model.config.task_list}
     for task in tasks:
         other = known.get(task.name)

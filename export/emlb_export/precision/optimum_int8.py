@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from optimum.onnxruntime import ORTQuantizer
@@ -46,10 +47,7 @@ def write_encoder(model: EmlbModel, target: Path, *, preset: str) -> None:
         target: the file to write.
         preset: one of ``emlb_export.presets.PRESETS``.
     """
-    with _scratch(target) as raw:
-        export_encoder(model, raw)
-        quantize(raw, raw, preset=preset)
-        optimise(raw, target)
+    _write(partial(export_encoder, model), target, preset)
 
 
 def write_relations(model: EmlbModel, targets: Mapping[str, Path], *, preset: str) -> None:
@@ -61,19 +59,21 @@ def write_relations(model: EmlbModel, targets: Mapping[str, Path], *, preset: st
         preset: one of ``emlb_export.presets.PRESETS``.
     """
     for task, target in targets.items():
-        with _scratch(target) as raw:
-            export_relations(model, task, raw)
-            quantize(raw, raw, preset=preset)
-            optimise(raw, target)
+        _write(partial(export_relations, model, task), target, preset)
 
 
 def write_attributes(model: EmlbModel, targets: Mapping[str, Path], *, preset: str) -> None:
     """Write a model's int8 attribute heads as optimum makes them; see ``write_relations``."""
     for task, target in targets.items():
-        with _scratch(target) as raw:
-            export_attributes(model, task, raw)
-            quantize(raw, raw, preset=preset)
-            optimise(raw, target)
+        _write(partial(export_attributes, model, task), target, preset)
+
+
+def _write(export: Callable[[Path], object], target: Path, preset: str) -> None:
+    """Export one network, quantise it, and let ONNX Runtime fuse its nodes."""
+    with _scratch(target) as raw:
+        export(raw)
+        quantize(raw, raw, preset=preset)
+        optimise(raw, target)
 
 
 def quantize(source: Path, target: Path, *, preset: str) -> None:

@@ -162,7 +162,7 @@ def decode_markup(data: bytes, encoding: str) -> str:
 
 
 def _is_plain_start(data: bytes) -> bool:
-    """Whether a file begins like words in an encoding of which ASCII is a part.
+    """Whether a file begins like words in an encoding that extends ASCII.
 
     Most files are notes, and this spares them the rest.
     """

@@ -52,12 +52,7 @@ def check_relations(network: Network, *, width: int, n_relations: int, hidden_ki
     Raises:
         BundleError: naming the input or output that differs.
     """
-    inputs: Signature = {
-        "hidden": ((hidden_kind,), (None, None, width)),
-        "attention_mask": _ids(),
-        "spans": _ids(3),
-        "pairs": _ids(2),
-    }
+    inputs = _head_inputs(width, hidden_kind) | {"pairs": _ids(2)}
     _check("input", network.inputs, inputs)
     _check("output", network.outputs, {"logits": _floats(n_relations)})
 
@@ -74,13 +69,17 @@ def check_attributes(network: Network, *, width: int, n_values: int, hidden_kind
     Raises:
         BundleError: naming the input or output that differs.
     """
-    inputs: Signature = {
+    _check("input", network.inputs, _head_inputs(width, hidden_kind))
+    _check("output", network.outputs, {"scores": _floats(n_values)})
+
+
+def _head_inputs(width: int, hidden_kind: int) -> Signature:
+    """What every head takes: hidden states, their mask, and spans with their types."""
+    return {
         "hidden": ((hidden_kind,), (None, None, width)),
         "attention_mask": _ids(),
         "spans": _ids(3),
     }
-    _check("input", network.inputs, inputs)
-    _check("output", network.outputs, {"scores": _floats(n_values)})
 
 
 def _ids(*last: int) -> tuple[tuple[int, ...], tuple[int | None, ...]]:
